@@ -1,0 +1,101 @@
+/* One version of a subscription, as the process keeps it: immutable, packed into one allocation (there may be a million),
+ * reference-counted with atomics. What all versions of it share is its gate. */
+#ifndef WEBHOOK_SUBSCRIPTION_H
+#define WEBHOOK_SUBSCRIPTION_H
+
+#include "base/id.h"
+#include <stdatomic.h>
+
+#define SUBSCRIPTION_MAX_TYPES 100
+#define SUBSCRIPTION_MAX_RETRIES 32
+
+enum subscription_status { SUBSCRIPTION_ACTIVE, SUBSCRIPTION_PAUSED, SUBSCRIPTION_DISABLED, SUBSCRIPTION_DELETED };
+enum signature_style { SIGNATURE_STANDARD, SIGNATURE_HEX, SIGNATURE_BOTH, SIGNATURE_NONE };
+
+/* How the sending side of an endpoint stands, for those in other threads who decide where a delivery goes. Written by its lane
+ * (slots, wait_ms), by intake (queued up) and by the scheduler (held). Lives as long as a version refers to it. */
+struct gate {
+    _Atomic int refs;
+    _Atomic int32_t queued;  /* deliveries handed to the lane and not yet started */
+    _Atomic int32_t slots;   /* due rows that the lane would start at once */
+    _Atomic int32_t wait_ms; /* how long the delivery last started had waited in the lane */
+    _Atomic bool held;       /* new deliveries go to the schedule as held rows */
+};
+
+/* What a version is made from; everything is copied. */
+struct subscription_spec {
+    struct uuid id;
+    struct span workspace_id;
+    struct span workspace_name; /* SPAN_NONE: none */
+    enum subscription_status status;
+    int64_t version;        /* grows with every change of the row */
+    int64_t activation;     /* grows each time it becomes active */
+    int64_t render_version; /* id of the render_versions row that bodies are made with */
+    const struct span *event_types; /* types, "prefix.*", "*" */
+    size_t event_type_count;
+    struct span url;
+    struct span format;          /* name of a built-in format; "custom": template */
+    struct span format_template; /* SPAN_NONE unless custom */
+    enum signature_style signature_style;
+    struct span signature_header; /* of the hex style; SPAN_NONE: "x-hookcast-signature" */
+    struct span sealed_secrets;   /* keyring-sealed JSON array of {"secret","until_ms"|null}, newest first; SPAN_NONE: none */
+    struct span sealed_headers;   /* keyring-sealed JSON object of the subscription's own headers; SPAN_NONE: none */
+    struct span created_by, updated_by; /* SPAN_NONE: null */
+    int32_t timeout_ms;           /* 0: the setting */
+    int32_t max_in_flight;        /* 0: the default */
+    int32_t rate_per_second;      /* 0: none */
+    const int64_t *retry_schedule_ms; /* NULL: the setting; count may be 0: never retried */
+    size_t retry_count;
+};
+
+struct subscription {
+    _Atomic int refs;
+    struct gate *gate;
+    struct uuid id;
+    int64_t version, activation, render_version;
+    uint8_t status;          /* enum subscription_status */
+    uint8_t signature_style; /* enum signature_style */
+    uint8_t event_type_count;
+    uint8_t retry_count;
+    bool own_retry_schedule;
+    int32_t timeout_ms, max_in_flight, rate_per_second;
+    /* The packed bytes; use the functions below. */
+    uint16_t offsets[14];
+    uint32_t packed_bytes;
+    char packed[];
+};
+
+/* gate: of the version before (a reference is added), or NULL for a new one. One reference. STATUS_INVALID names the field that
+ * does not fit (too many types, a text too long). */
+MUST_USE enum status subscription_new(const struct subscription_spec *spec, struct gate *gate,
+                                      struct subscription **ret_subscription, struct error *error);
+struct subscription *subscription_ref(struct subscription *subscription);
+void subscription_unref(struct subscription **subscription);
+size_t subscription_footprint_bytes(const struct subscription *subscription);
+
+struct span subscription_workspace_id(const struct subscription *subscription);
+struct span subscription_workspace_name(const struct subscription *subscription);
+const char *subscription_url(const struct subscription *subscription); /* NUL-terminated */
+struct span subscription_event_type(const struct subscription *subscription, size_t index);
+struct span subscription_format(const struct subscription *subscription);
+struct span subscription_template(const struct subscription *subscription);
+struct span subscription_signature_header(const struct subscription *subscription);
+struct span subscription_sealed_secrets(const struct subscription *subscription);
+struct span subscription_sealed_headers(const struct subscription *subscription);
+struct span subscription_created_by(const struct subscription *subscription);
+struct span subscription_updated_by(const struct subscription *subscription);
+size_t subscription_retry_schedule(const struct subscription *subscription, int64_t *out, size_t max);
+
+/* Whether one of its patterns takes the type. */
+bool subscription_takes(const struct subscription *subscription, struct span event_type);
+
+/* first byte of SHA-256(workspace, NUL, subscription id as text) mod 16: the schedule's bucket. The whole hash's next four bytes
+ * choose the lane. */
+int subscription_bucket(struct span workspace_id, const struct uuid *id);
+uint32_t subscription_lane_hash(const struct uuid *id);
+
+/* A pattern is "*", "prefix.*" or a type. */
+bool subscription_pattern_valid(struct span pattern);
+bool subscription_pattern_takes(struct span pattern, struct span event_type);
+
+#endif
