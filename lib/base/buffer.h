@@ -1,7 +1,7 @@
 /* A growing run of bytes that can't be made without a maximum.
  *
  * Appending past the maximum changes nothing more, and the buffer remembers that it overflowed: a writer appends
- * without looking and asks once at the end. One owner, one thread. */
+ * without looking and asks once at the end. What is appended must not lie in the same buffer. One owner, one thread. */
 #ifndef BASE_BUFFER_H
 #define BASE_BUFFER_H
 
@@ -33,7 +33,8 @@ void buffer_printf(struct buffer *buffer, const char *format, ...) PRINTF(2, 3);
 /* Room for len bytes at the end, to be written at once; NULL when that would overflow. They count as appended. */
 char *buffer_grow(struct buffer *buffer, size_t len);
 
-/* The bytes now belong to the caller (mem_free); the buffer is empty again. Never NULL. */
+/* The bytes, NUL-terminated, now belong to the caller (mem_free); the buffer is empty again and has forgotten an
+ * overflow. ret_len may be NULL. Never NULL. */
 char *buffer_take(struct buffer *buffer, size_t *ret_len);
 
 static inline struct span buffer_view(const struct buffer *buffer) {

@@ -28,7 +28,8 @@ struct error {
     char text[512];
 };
 
-/* Sets the text (error may be NULL) and returns status, so that a failing function ends in one line. */
+/* Sets the text (error may be NULL) and returns status, so that a failing function ends in one line. Control characters
+ * become spaces, spaces at the end go; what does not fit is cut. The arguments may point into the old text. */
 enum status error_set(struct error *error, enum status status, const char *format, ...) PRINTF(3, 4);
 
 /* Puts "context: " before the text. */
