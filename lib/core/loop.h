@@ -1,7 +1,7 @@
 /* A thread with an event loop (libuv): file descriptors, timers, and queues from other threads.
  *
- * Everything is called in the loop's own thread, except loop_new, loop_start, loop_stop, loop_join and what queue.h says.
- * What was made on a loop is freed on it, or after loop_join. */
+ * Everything is called in the loop's own thread, except loop_new, loop_start, loop_stop, loop_join and what queue.h
+ * says. What was made on a loop is freed on it, or after loop_join. */
 #ifndef CORE_LOOP_H
 #define CORE_LOOP_H
 
@@ -41,7 +41,7 @@ enum { LOOP_READABLE = 1, LOOP_WRITABLE = 2, LOOP_ERROR = 4 };
 typedef void loop_watch_fn(void *ctx, int events);
 struct loop_watch;
 struct loop_watch *loop_watch_new(struct loop *loop, int fd, loop_watch_fn *fn, void *ctx);
-void loop_watch_free(struct loop_watch **watch); /* before the descriptor is closed */
+void loop_watch_free(struct loop_watch **watch);           /* before the descriptor is closed */
 void loop_watch_set(struct loop_watch *watch, int events); /* 0: none */
 int loop_watch_events(const struct loop_watch *watch);
 

@@ -8,15 +8,16 @@
 struct metric;
 
 /* labels: NULL, or the inside of the braces, escaped: `topic="events.a",partition="3"` (metrics_label helps). The same
- * name and labels give the same metric; the help of the first counts. They live until metric_free, or the process's end. */
+ * name and labels give the same metric; the help of the first counts. They live until metric_free, or the process's
+ * end. */
 struct metric *metrics_counter(const char *name, const char *help, const char *labels);
 struct metric *metrics_gauge(const char *name, const char *help, const char *labels);
 struct metric *metrics_histogram(const char *name, const char *help, const char *labels, const double *bounds,
                                  size_t bound_count);
 void metric_free(struct metric **metric);
 
-void metric_add(struct metric *metric, double value); /* counter, gauge */
-void metric_set(struct metric *metric, double value); /* gauge */
+void metric_add(struct metric *metric, double value);     /* counter, gauge */
+void metric_set(struct metric *metric, double value);     /* gauge */
 void metric_observe(struct metric *metric, double value); /* histogram */
 double metric_value(const struct metric *metric);
 

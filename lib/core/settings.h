@@ -1,5 +1,5 @@
-/* Every setting of the program, from one table (settings.c): environment variable, long option, `…_FILE` form, type, range,
- * default and the line that --help shows. Read once at start, constant afterwards; any thread may read. */
+/* Every setting of the program, from one table (settings.c): environment variable, long option, `…_FILE` form, type,
+ * range, default and the line that --help shows. Read once at start, constant afterwards; any thread may read. */
 #ifndef CORE_SETTINGS_H
 #define CORE_SETTINGS_H
 
@@ -73,13 +73,15 @@ struct settings_command {
 };
 
 /* Defaults, then environment (and …_FILE), then options. Stops at the first argument that is not an option, or after
- * "--"; ret_first is its index in argv. STATUS_INVALID: error names the setting as it was given, what was expected, and what
- * came (never the value of a secret). An unknown HOOKCAST_… variable is a warning in the log with the nearest name. */
+ * "--"; ret_first is its index in argv. STATUS_INVALID: error names the setting as it was given, what was expected, and
+ * what came (never the value of a secret). An unknown HOOKCAST_… variable is a warning in the log with the nearest
+ * name. */
 MUST_USE enum status settings_load(struct settings *settings, struct settings_command *command, int argc, char **argv,
                                    int *ret_first, struct error *error);
 void settings_deinit(struct settings *settings);
 
-/* True when argv holds --help or -h before any "--": then settings_help prints the page, in columns, on standard output. */
+/* True when argv holds --help or -h before any "--": then settings_help prints the page, in columns, on standard
+ * output. */
 bool settings_wants_help(int argc, char **argv);
 void settings_help(const struct settings_command *command);
 
