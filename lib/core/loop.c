@@ -13,6 +13,7 @@
 #include "base/memory.h"
 #include "core/loop_private.h"
 #include <pthread.h>
+#include <string.h>
 #include <sys/queue.h>
 #include <uv.h>
 
