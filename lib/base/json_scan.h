@@ -6,6 +6,7 @@
 #define BASE_JSON_SCAN_H
 
 #include "base/buffer.h"
+#include "base/utf8.h" /* utf8_valid_prefix, utf8_clean */
 
 #define JSON_MAX_DEPTH 64
 
@@ -53,11 +54,5 @@ void json_quote(struct span text, struct buffer *out);
 
 /* The integer that a number says, when it is one and fits ("1e3" and "5.0" count). */
 MUST_USE enum status json_int64(struct span number_text, int64_t *ret_value);
-
-/* Length of the longest prefix of text that is valid UTF-8 (so text.len when all of it is). */
-size_t utf8_valid_prefix(struct span text);
-
-/* Appends text as valid UTF-8 without NUL: invalid parts and NUL become U+FFFD. For PostgreSQL's text. */
-void utf8_clean(struct span text, struct buffer *out);
 
 #endif
