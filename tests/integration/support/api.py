@@ -1,0 +1,63 @@
+"""A client of hookcast's REST API."""
+import json
+import urllib.error
+import urllib.request
+
+
+class Answer:
+    """status, headers (names in lower case), text, and json (None when the body is none)."""
+
+    def __init__(self, status, headers, body):
+        self.status = status
+        self.headers = {name.lower(): value for name, value in headers}
+        self.body = body
+        self.text = body.decode("utf-8", "replace")
+        try:
+            self.json = json.loads(body) if body else None
+        except ValueError:
+            self.json = None
+
+    def __repr__(self):
+        return f"<{self.status} {self.text[:500]}>"
+
+
+class Api:
+    def __init__(self, url, key=None, headers=None):
+        self.url, self.key, self.headers = url, key, headers or {}
+
+    def with_key(self, key, **headers):
+        return Api(self.url, key, headers)
+
+    def request(self, method, path, body=None, headers=None, raw=None, timeout_s=30):
+        """body: an object that becomes JSON. raw: bytes that are sent as they are. Any status is an answer."""
+        sent = dict(self.headers)
+        if self.key:
+            sent["X-API-KEY"] = self.key
+        data = raw
+        if body is not None:
+            data = json.dumps(body).encode()
+        if data is not None:
+            sent.setdefault("Content-Type", "application/json")
+        sent.update(headers or {})
+        request = urllib.request.Request(self.url + path, data=data, method=method, headers=sent)
+        try:
+            with urllib.request.urlopen(request, timeout=timeout_s) as answer:
+                return Answer(answer.status, answer.headers.items(), answer.read())
+        except urllib.error.HTTPError as refused:
+            with refused:
+                return Answer(refused.code, refused.headers.items(), refused.read())
+
+    def get(self, path, **options):
+        return self.request("GET", path, **options)
+
+    def post(self, path, body=None, **options):
+        return self.request("POST", path, body, **options)
+
+    def put(self, path, body=None, **options):
+        return self.request("PUT", path, body, **options)
+
+    def patch(self, path, body=None, **options):
+        return self.request("PATCH", path, body, **options)
+
+    def delete(self, path, **options):
+        return self.request("DELETE", path, **options)
