@@ -96,7 +96,7 @@ static char *put_digits(char *at, int64_t value, int count) {
 
 void clock_format_iso(int64_t wall_ms, struct buffer *out) {
     int64_t day = wall_ms / DAY_MS - (wall_ms % DAY_MS < 0);
-    int ms = (int)(wall_ms - day * DAY_MS);
+    int ms = (int)(wall_ms % DAY_MS + (wall_ms % DAY_MS < 0 ? DAY_MS : 0));
     struct date date = date_of_day(day);
     char text[40];
     char *at = text;

@@ -27,8 +27,8 @@ void hex_encode(struct span data, struct buffer *out);
 bool crypto_equal(struct span a, struct span b);
 
 /* AES-256-GCM for secrets at rest. What seal writes is one version byte, a key id byte pair, nonce, tag and
- * ciphertext; `context` is bound to it (a row's id, say), so that sealed values can't be swapped between rows. The first
- * key seals, every key opens. */
+ * ciphertext; `context` is bound to it (a row's id, say), so that sealed values can't be swapped between rows. The
+ * first key seals, every key opens. */
 struct keyring;
 /* text: 32 bytes in base64, or several with commas. STATUS_INVALID says which one is wrong, never its value. */
 MUST_USE enum status keyring_new(struct span text, struct keyring **ret_keyring, struct error *error);

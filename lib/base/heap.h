@@ -23,7 +23,7 @@ void heap_deinit(struct heap *heap); /* the entries are left alone */
 /* Puts an entry in, or moves it when it is in already. */
 void heap_set(struct heap *heap, struct heap_entry *entry, int64_t due);
 void heap_remove(struct heap *heap, struct heap_entry *entry); /* fine when not in */
-struct heap_entry *heap_top(const struct heap *heap);           /* NULL: empty */
+struct heap_entry *heap_top(const struct heap *heap);          /* NULL: empty */
 
 static inline bool heap_has(const struct heap_entry *entry) {
     return entry->at != 0;

@@ -1,12 +1,13 @@
 /* One pass over JSON (RFC 8259) that validates all of it and hands out the members of the outermost object as spans of
  * the input: no tree, no copy, no allocation. The event path reads with this; the API, which may take its time, reads
- * with jansson. Input of any bytes at all is safe: depth is bounded, strings must be valid UTF-8 with valid escapes (a lone
- * surrogate escape \uD800 is accepted, as JavaScript's JSON.parse does). Any thread. */
+ * with jansson. Input of any bytes at all is safe: depth is bounded, strings must be valid UTF-8 with valid escapes (a
+ * lone surrogate escape \uD800 is accepted, as JavaScript's JSON.parse does). Any thread. */
 #ifndef BASE_JSON_SCAN_H
 #define BASE_JSON_SCAN_H
 
 #include "base/buffer.h"
-#include "base/utf8.h" /* utf8_valid_prefix, utf8_clean */
+#include "base/json_text.h" /* json_unescape, json_quote */
+#include "base/utf8.h"      /* utf8_valid_prefix, utf8_clean */
 
 #define JSON_MAX_DEPTH 64
 
@@ -26,11 +27,12 @@ struct json_member {
 };
 
 /* Called for each member of the outermost object in order, duplicates included. Returning false ends the scan with
- * STATUS_INVALID and whatever the callback put into its context. */
+ * STATUS_INVALID and whatever the callback put into its context; json_scan leaves its error alone then. */
 typedef bool json_member_fn(void *ctx, const struct json_member *member);
 
-/* Checks that `text` is one JSON value with nothing but white space around it. `on_member` (may be NULL) sees the members
- * when it is an object. STATUS_INVALID: error says what and at which byte, e.g. "byte 17: expected ':'". */
+/* Checks that `text` is one JSON value with nothing but white space around it. `on_member` (may be NULL) sees the
+ * members when it is an object. STATUS_INVALID: error says what and at which byte (the first is 0), e.g. "byte 17:
+ * expected ':'". */
 MUST_USE enum status json_scan(struct span text, json_member_fn *on_member, void *ctx, struct json_value *ret_value,
                                struct error *error);
 
@@ -40,17 +42,11 @@ void json_each_element(struct span array, json_element_fn *on_element, void *ctx
 void json_each_member(struct span object, json_member_fn *on_member, void *ctx);
 
 /* The value at a path like "contact.interest" ('.' between member names, decimal index into an array) of an accepted
- * value; the last of duplicate members. False: nothing there. */
+ * value; the last of duplicate members. Names are compared by what they mean. False: nothing there. */
 bool json_find(struct span value, struct span path, struct json_value *ret_value);
 
 /* Appends an accepted value without white space outside strings. */
 void json_compact(const struct json_value *value, struct buffer *out);
-
-/* Appends what a string means (escapes undone, as UTF-8; a lone surrogate becomes U+FFFD). */
-void json_unescape(struct span string_text, struct buffer *out);
-
-/* Appends text as a JSON string with its quotes. Invalid UTF-8 becomes U+FFFD, one per maximal subpart. */
-void json_quote(struct span text, struct buffer *out);
 
 /* The integer that a number says, when it is one and fits ("1e3" and "5.0" count). */
 MUST_USE enum status json_int64(struct span number_text, int64_t *ret_value);

@@ -1,4 +1,5 @@
-/* A borrowed run of bytes: where it lies and how long it is. It owns nothing and ends nowhere in particular (no NUL). */
+/* A borrowed run of bytes: where it lies and how long it is. It owns nothing and ends nowhere in particular (no NUL).
+ */
 #ifndef BASE_SPAN_H
 #define BASE_SPAN_H
 

@@ -99,14 +99,22 @@ size_t utf8_valid_prefix(struct span text) {
     return at;
 }
 
+/* text: valid UTF-8 */
+static void append_without_nul(struct buffer *out, struct span text) {
+    const char *nul;
+    while (text.len && (nul = memchr(text.data, '\0', text.len))) {
+        size_t before = (size_t)(nul - text.data);
+        buffer_append(out, text.data, before);
+        buffer_span(out, UTF8_REPLACEMENT);
+        text = (struct span){nul + 1, text.len - before - 1};
+    }
+    buffer_span(out, text);
+}
+
 void utf8_clean(struct span text, struct buffer *out) {
     while (text.len) {
         size_t good = utf8_valid_prefix(text);
-        const char *nul = good ? memchr(text.data, '\0', good) : NULL;
-        if (nul) {
-            good = (size_t)(nul - text.data);
-        }
-        buffer_append(out, text.data, good);
+        append_without_nul(out, (struct span){text.data, good});
         text = (struct span){text.data + good, text.len - good};
         if (text.len) {
             bool valid;
