@@ -1,0 +1,71 @@
+/* Progress of Kafka partitions, and the heartbeat rows of the processes (rules P3–P6). */
+#ifndef STORE_PROGRESS_H
+#define STORE_PROGRESS_H
+
+#include "db/connection.h"
+
+struct progress_row {
+    struct span topic;
+    int32_t partition;
+    struct uuid lineage;
+    int64_t first_offset;
+    int64_t epoch;
+    int64_t next_offset;
+    struct uuid last_key; /* nil: null */
+    struct span done;
+    int64_t updated_at_ms;
+};
+
+/* One process's row; makes it, or starts it again at flush_no 0. */
+MUST_USE enum status process_register(struct connection *connection, const struct uuid *id, struct span group,
+                                      struct error *error);
+MUST_USE enum status process_forget(struct connection *connection, const struct uuid *id, struct error *error);
+
+/* Live processes of all groups (heartbeat at most 10 s old), and this one's rank among them by id, from 0. Rows that are
+ * silent for an hour are removed. */
+MUST_USE enum status process_rank(struct connection *connection, const struct uuid *id, int *ret_count, int *ret_rank,
+                                  struct error *error);
+
+/* In a transaction, as the first statement of a flush: raises flush_no, and gives the database's clock. STATUS_NOT_FOUND: the
+ * row is gone. */
+MUST_USE enum status process_beat(struct connection *connection, const struct uuid *id, int64_t flush_no,
+                                  int64_t *ret_now_ms, struct error *error);
+
+/* After a reconnection: the process's flush_no, waiting for a backend that still holds the row (rule P5). */
+MUST_USE enum status process_flush_no(struct connection *connection, const struct uuid *id, int64_t *ret_flush_no,
+                                      struct error *error);
+
+/* Which database this is: system identifier and timeline, as text (rule P6). */
+MUST_USE enum status progress_database_identity(struct connection *connection, struct buffer *out, struct error *error);
+
+/* Locks and reads one partition's row. STATUS_NOT_FOUND: none. The spans are arena-less copies: free with progress_row_deinit. */
+struct progress_stored {
+    struct uuid lineage;
+    int64_t first_offset, epoch, next_offset;
+    struct uuid last_key;
+    char *done;
+    size_t done_len;
+    int64_t updated_at_ms;
+};
+MUST_USE enum status progress_lock(struct connection *connection, struct span group, struct span topic,
+                                   int32_t partition, struct progress_stored *ret_row, struct error *error);
+void progress_stored_deinit(struct progress_stored *row);
+
+/* Whether the group has any row at all. */
+MUST_USE enum status progress_group_known(struct connection *connection, struct span group, bool *ret_known,
+                                          struct error *error);
+
+/* Writes a row as a new owner does: as it is given, made or replaced. */
+MUST_USE enum status progress_adopt(struct connection *connection, struct span group, const struct progress_row *row,
+                                    struct error *error);
+
+/* Advances partitions whose epoch is still the given one, locking in key order; rows must be sorted by (topic, partition).
+ * owned[i] says which were. */
+MUST_USE enum status progress_advance(struct connection *connection, struct span group, const struct progress_row *rows,
+                                      size_t count, bool *owned, struct error *error);
+
+/* The (epoch, next_offset) of one partition as stored; STATUS_NOT_FOUND: none. */
+MUST_USE enum status progress_peek(struct connection *connection, struct span group, struct span topic,
+                                   int32_t partition, int64_t *ret_epoch, int64_t *ret_next_offset, struct error *error);
+
+#endif
