@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include <dirent.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,7 @@ static double seconds_of(clockid_t clock) {
 
 /* /proc/self/stat: the name may hold anything, so count the fields from its closing parenthesis. starttime is the 22nd.
  */
-static double start_seconds(void) {
+static double read_start(void) {
     char text[1024];
     FILE *file = fopen("/proc/self/stat", "re");
     if (!file)
@@ -32,6 +33,19 @@ static double start_seconds(void) {
         return 0;
     double after_boot = (double)strtoull(at, NULL, 10) / (double)sysconf(_SC_CLK_TCK);
     return (double)clock_wall_ms() / 1000 - (seconds_of(CLOCK_BOOTTIME) - after_boot);
+}
+
+static double started_at;
+
+static void keep_start(void) {
+    started_at = read_start();
+}
+
+/* Read once: what is worked out from wall time and time since boot would waver, and jump when the clock is set. */
+static double start_seconds(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, keep_start);
+    return started_at;
 }
 
 static void read_memory(struct process_stat *stat) {

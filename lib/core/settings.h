@@ -1,11 +1,12 @@
-/* Every setting of the program, from one table (settings.c): environment variable, long option, `…_FILE` form, type,
- * range, default and the line that --help shows. Read once at start, constant afterwards; any thread may read. */
+/* Every setting of the program, from one table (settings_table.c): environment variable, long option, `…_FILE` form,
+ * type, range, default and the line that --help shows. Read once at start, constant afterwards; any thread may read. */
 #ifndef CORE_SETTINGS_H
 #define CORE_SETTINGS_H
 
 #include "base/buffer.h"
 
 #define SETTINGS_MAX_RETRIES 32
+#define SETTINGS_MAX_LANES 256
 
 enum start_from { START_FROM_EARLIEST, START_FROM_LATEST };
 enum body_keep { BODY_KEEP_ALL, BODY_KEEP_FAILED, BODY_KEEP_NONE };
@@ -72,10 +73,12 @@ struct settings_command {
     size_t option_count;
 };
 
-/* Defaults, then environment (and …_FILE), then options. Stops at the first argument that is not an option, or after
- * "--"; ret_first is its index in argv. STATUS_INVALID: error names the setting as it was given, what was expected, and
- * what came (never the value of a secret). An unknown HOOKCAST_… variable is a warning in the log with the nearest
- * name. */
+/* Defaults, then environment (and …_FILE), then options, for the settings that concern the command (use); the others
+ * keep their defaults, and their options are refused. Options may stand anywhere before "--"; the other arguments are
+ * moved to argv's end in their order, and ret_first is the index of the first. An empty variable counts as not set. A
+ * boolean setting's option may stand without a value for 1. STATUS_INVALID: error names the setting as it was given,
+ * what was expected, and what came (never the value of a secret). Sets the log up, and warns there of an unknown
+ * HOOKCAST_… variable, with the nearest name. settings_deinit is needed after STATUS_OK only. */
 MUST_USE enum status settings_load(struct settings *settings, struct settings_command *command, int argc, char **argv,
                                    int *ret_first, struct error *error);
 void settings_deinit(struct settings *settings);
