@@ -293,6 +293,9 @@ class Kafka(Server):
             "group.initial.rebalance.delay.ms": "0",
             "num.partitions": "8",
             "auto.create.topics.enable": "true",
+            # A broker that was killed registers again only when its former session has ended.
+            "broker.session.timeout.ms": "2000",
+            "broker.heartbeat.interval.ms": "400",
             **self.settings,
         }
         path = os.path.join(self.directory, "server.properties")
