@@ -7,6 +7,7 @@ takes `private_postgres` or `private_kafka`, and builds its installation with `m
 import os
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
 
@@ -24,6 +25,7 @@ from support.receiver import Receiver  # noqa: E402
 
 TEMPLATE = "hookcast_template"
 RUN_DIRECTORY = "HOOKCAST_TEST_RUN_DIRECTORY"
+DEADLINE_S = 180
 PREFIX = "hookcast-tests-"
 
 
@@ -72,6 +74,24 @@ def pytest_runtest_makereport(item, call):
         for value in list(getattr(item, "funcargs", {}).values()):
             if isinstance(value, Installation):
                 report.sections.extend(value.report())
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item):
+    """A test that waits for ever fails, with a trace of where it stood."""
+    marker = item.get_closest_marker("deadline")
+    limit_s = marker.args[0] if marker else DEADLINE_S
+
+    def late(*_):
+        pytest.fail(f"not done after {limit_s} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(limit_s)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(scope="session")
