@@ -24,7 +24,7 @@ enum message_type {
     MESSAGE_TAKEN,        /* struct taken, to the recorder */
     MESSAGE_SUBSCRIPTION, /* struct subscription_message, watcher → lanes: a new version */
     MESSAGE_PARK,         /* struct subscription_message, recorder → lane: park this endpoint */
-    MESSAGE_RELEASE,      /* struct release_message, recorder → lanes: park what belongs to revoked partitions */
+    MESSAGE_RELEASE,      /* struct message alone, recorder → lanes: park what belongs to revoked partitions */
     MESSAGE_ADOPT,        /* struct adopt_message, intake ⇄ recorder */
     MESSAGE_REVOKE,       /* struct revoke_message, intake ⇄ recorder */
     MESSAGE_REREAD,       /* struct reread_message, intake ⇄ recorder */
@@ -37,6 +37,7 @@ struct message {
     enum message_type type;
 };
 
+/* The message that a queue's node begins. */
 #define MESSAGE_OF(queue_node) ((struct message *)(queue_node))
 
 enum outcome {
@@ -139,11 +140,7 @@ struct subscription_message {
 };
 struct message *subscription_message_new(enum message_type type, struct subscription *subscription);
 
-struct release_message {
-    struct message message;
-};
-
-/* The wall clock's ms of `now`, and a new message without a body. */
+/* A message without a body. */
 struct message *message_new(enum message_type type);
 
 #endif

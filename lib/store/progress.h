@@ -1,4 +1,4 @@
-/* Progress of Kafka partitions, and the heartbeat rows of the processes (rules P3–P6). */
+/* Progress of Kafka partitions: the row that makes the promises hold (rules P1, P3, P4, P6). */
 #ifndef STORE_PROGRESS_H
 #define STORE_PROGRESS_H
 
@@ -15,25 +15,6 @@ struct progress_row {
     struct span done;
     int64_t updated_at_ms;
 };
-
-/* One process's row; makes it, or starts it again at flush_no 0. */
-MUST_USE enum status process_register(struct connection *connection, const struct uuid *id, struct span group,
-                                      struct error *error);
-MUST_USE enum status process_forget(struct connection *connection, const struct uuid *id, struct error *error);
-
-/* Live processes of all groups (heartbeat at most 10 s old), and this one's rank among them by id, from 0. Rows that are
- * silent for an hour are removed. */
-MUST_USE enum status process_rank(struct connection *connection, const struct uuid *id, int *ret_count, int *ret_rank,
-                                  struct error *error);
-
-/* In a transaction, as the first statement of a flush: raises flush_no, and gives the database's clock. STATUS_NOT_FOUND: the
- * row is gone. */
-MUST_USE enum status process_beat(struct connection *connection, const struct uuid *id, int64_t flush_no,
-                                  int64_t *ret_now_ms, struct error *error);
-
-/* After a reconnection: the process's flush_no, waiting for a backend that still holds the row (rule P5). */
-MUST_USE enum status process_flush_no(struct connection *connection, const struct uuid *id, int64_t *ret_flush_no,
-                                      struct error *error);
 
 /* Which database this is: system identifier and timeline, as text (rule P6). */
 MUST_USE enum status progress_database_identity(struct connection *connection, struct buffer *out, struct error *error);

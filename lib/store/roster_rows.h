@@ -30,7 +30,7 @@ struct roster_row {
 };
 void roster_row_read(const struct result *rows, int row, struct roster_row *ret_row);
 
-/* Disables a subscription that is still in the activation given; true when this did it. */
+/* Disables a subscription that is still active in the activation given; otherwise does nothing. */
 MUST_USE enum status roster_disable(struct connection *connection, struct span workspace_id, const struct uuid *id,
                                     int64_t activation, struct span reason, struct error *error);
 

@@ -1,0 +1,135 @@
+#include "store/roster_rows.h"
+
+#define ROSTER_COLUMNS                                                                                                 \
+    "s.workspace_id, s.id, s.webhook_url, s.event_types, s.status, s.headers, s.secrets, s.signature_style, "          \
+    "s.signature_header, s.payload_format, s.payload_template, s.timeout_ms, s.retry_schedule_ms, s.max_in_flight, "   \
+    "s.rate_limit_per_second, s.created_by, s.updated_by, s.render_version, s.activation, s.version, "                 \
+    "r.workspace_name FROM subscriptions s LEFT JOIN render_versions r ON r.id = s.render_version "
+
+enum status roster_rows_snapshot(struct connection *connection, struct roster_snapshot *ret_snapshot,
+                                 struct error *error) {
+    static const struct statement SNAPSHOT = {"SELECT pg_snapshot_xmin(s), pg_snapshot_xmax(s) "
+                                              "FROM (SELECT pg_current_snapshot() AS s) x"};
+    struct result *result = NULL;
+    enum status status = connection_run(connection, &SNAPSHOT, NULL, &result, error);
+    if (status == STATUS_OK)
+        *ret_snapshot = (struct roster_snapshot){result_int(result, 0, 0), result_int(result, 0, 1)};
+    result_free(&result);
+    return status;
+}
+
+enum status roster_rows_page(struct connection *connection, struct span after_workspace, const struct uuid *after_id,
+                             int limit, struct result **ret_rows, struct error *error) {
+    static const struct statement FIRST = {"SELECT " ROSTER_COLUMNS "WHERE s.status <> 'deleted' "
+                                           "ORDER BY s.workspace_id, s.id LIMIT $1"};
+    static const struct statement NEXT = {"SELECT " ROSTER_COLUMNS "WHERE s.status <> 'deleted' "
+                                          "AND (s.workspace_id, s.id) > ($2, $3) "
+                                          "ORDER BY s.workspace_id, s.id LIMIT $1"};
+    struct params params;
+    params_init(&params);
+    params_int8(&params, limit);
+    if (after_workspace.data) {
+        params_text(&params, after_workspace);
+        params_uuid(&params, after_id);
+    }
+    enum status status = connection_run(connection, after_workspace.data ? &NEXT : &FIRST, &params, ret_rows, error);
+    params_deinit(&params);
+    return status;
+}
+
+enum status roster_rows_changed(struct connection *connection, int64_t since_xmin,
+                                struct roster_snapshot *ret_snapshot, struct result **ret_rows, struct error *error) {
+    /* One statement, hence one snapshot: what it can't see yet has an xid that is not below xmin next time. */
+    static const struct statement CHANGED = {"SELECT " ROSTER_COLUMNS
+                                             "WHERE s.xid >= $1::text::xid8 AND s.xid < $2::text::xid8"};
+    enum status status = roster_rows_snapshot(connection, ret_snapshot, error);
+    if (status != STATUS_OK)
+        return status;
+    if (ret_snapshot->xmax <= since_xmin)
+        return STATUS_OK;
+    struct buffer number;
+    buffer_init(&number, 64);
+    struct params params;
+    params_init(&params);
+    buffer_int(&number, since_xmin);
+    params_text(&params, buffer_view(&number));
+    buffer_reset(&number);
+    buffer_int(&number, ret_snapshot->xmax);
+    params_text(&params, buffer_view(&number));
+    status = connection_run(connection, &CHANGED, &params, ret_rows, error);
+    params_deinit(&params);
+    buffer_deinit(&number);
+    return status;
+}
+
+static enum subscription_status status_of(struct span text) {
+    if (span_is(text, "active"))
+        return SUBSCRIPTION_ACTIVE;
+    if (span_is(text, "paused"))
+        return SUBSCRIPTION_PAUSED;
+    return span_is(text, "disabled") ? SUBSCRIPTION_DISABLED : SUBSCRIPTION_DELETED;
+}
+
+static enum signature_style style_of(struct span text) {
+    if (span_is(text, "standard"))
+        return SIGNATURE_STANDARD;
+    if (span_is(text, "hex"))
+        return SIGNATURE_HEX;
+    return span_is(text, "both") ? SIGNATURE_BOTH : SIGNATURE_NONE;
+}
+
+static int64_t big_endian_int8(struct span bytes) {
+    uint64_t value = 0;
+    for (size_t i = 0; i < bytes.len && i < 8; i++)
+        value = value << 8 | (uint8_t)bytes.data[i];
+    return (int64_t)value;
+}
+
+void roster_row_read(const struct result *rows, int row, struct roster_row *out) {
+    struct span retries[SUBSCRIPTION_MAX_RETRIES];
+    int types = result_array(rows, row, 3, out->types, SUBSCRIPTION_MAX_TYPES);
+    int retry_count = result_array(rows, row, 12, retries, SUBSCRIPTION_MAX_RETRIES);
+    for (int i = 0; i < retry_count; i++)
+        out->retries[i] = big_endian_int8(retries[i]);
+    out->spec = (struct subscription_spec){
+        .workspace_id = result_text(rows, row, 0),
+        .id = result_uuid(rows, row, 1),
+        .url = result_text(rows, row, 2),
+        .event_types = out->types,
+        .event_type_count = (size_t)types,
+        .status = status_of(result_text(rows, row, 4)),
+        .sealed_headers = result_text(rows, row, 5),
+        .sealed_secrets = result_text(rows, row, 6),
+        .signature_style = style_of(result_text(rows, row, 7)),
+        .signature_header = result_text(rows, row, 8),
+        .format = result_text(rows, row, 9),
+        .format_template = result_text(rows, row, 10),
+        .timeout_ms = result_is_null(rows, row, 11) ? 0 : (int32_t)result_int(rows, row, 11),
+        .retry_schedule_ms = result_is_null(rows, row, 12) ? NULL : out->retries,
+        .retry_count = (size_t)retry_count,
+        .max_in_flight = result_is_null(rows, row, 13) ? 0 : (int32_t)result_int(rows, row, 13),
+        .rate_per_second = result_is_null(rows, row, 14) ? 0 : (int32_t)result_int(rows, row, 14),
+        .created_by = result_text(rows, row, 15),
+        .updated_by = result_text(rows, row, 16),
+        .render_version = result_int(rows, row, 17),
+        .activation = result_int(rows, row, 18),
+        .version = result_int(rows, row, 19),
+        .workspace_name = result_text(rows, row, 20),
+    };
+}
+
+enum status roster_disable(struct connection *connection, struct span workspace_id, const struct uuid *id,
+                           int64_t activation, struct span reason, struct error *error) {
+    static const struct statement DISABLE = {
+        "UPDATE subscriptions SET status = 'disabled', disabled_reason = $4, updated_at = now() "
+        "WHERE workspace_id = $1 AND id = $2 AND activation = $3 AND status = 'active'"};
+    struct params params;
+    params_init(&params);
+    params_text(&params, workspace_id);
+    params_uuid(&params, id);
+    params_int8(&params, activation);
+    params_text(&params, reason);
+    enum status status = connection_run(connection, &DISABLE, &params, NULL, error);
+    params_deinit(&params);
+    return status;
+}
