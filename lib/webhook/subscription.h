@@ -1,5 +1,5 @@
-/* One version of a subscription, as the process keeps it: immutable, packed into one allocation (there may be a million),
- * reference-counted with atomics. What all versions of it share is its gate. */
+/* One version of a subscription, as the process keeps it: immutable, packed into one allocation (there may be a
+ * million), reference-counted with atomics. What all versions of it share is its gate. */
 #ifndef WEBHOOK_SUBSCRIPTION_H
 #define WEBHOOK_SUBSCRIPTION_H
 
@@ -8,12 +8,22 @@
 
 #define SUBSCRIPTION_MAX_TYPES 100
 #define SUBSCRIPTION_MAX_RETRIES 32
+#define SUBSCRIPTION_MAX_WORKSPACE_BYTES 200
+#define SUBSCRIPTION_MAX_PATTERN_BYTES 200
+#define SUBSCRIPTION_MAX_URL_BYTES 2048
+#define SUBSCRIPTION_MAX_NAME_BYTES 1024 /* workspace name, created_by, updated_by */
+#define SUBSCRIPTION_MAX_FORMAT_BYTES 64
+#define SUBSCRIPTION_MAX_HEADER_NAME_BYTES 200
+#define SUBSCRIPTION_MAX_SECRETS_BYTES (8 * 1024)  /* sealed */
+#define SUBSCRIPTION_MAX_HEADERS_BYTES (16 * 1024) /* sealed */
+#define SUBSCRIPTION_MAX_TEMPLATE_BYTES (64 * 1024)
 
 enum subscription_status { SUBSCRIPTION_ACTIVE, SUBSCRIPTION_PAUSED, SUBSCRIPTION_DISABLED, SUBSCRIPTION_DELETED };
 enum signature_style { SIGNATURE_STANDARD, SIGNATURE_HEX, SIGNATURE_BOTH, SIGNATURE_NONE };
 
-/* How the sending side of an endpoint stands, for those in other threads who decide where a delivery goes. Written by its lane
- * (slots, wait_ms), by intake (queued up) and by the scheduler (held). Lives as long as a version refers to it. */
+/* How the sending side of an endpoint stands, for those in other threads who decide where a delivery goes. Written by
+ * its lane (slots, wait_ms), by intake (queued up) and by the scheduler (held). Lives as long as a version refers to
+ * it. */
 struct gate {
     _Atomic int refs;
     _Atomic int32_t queued;  /* deliveries handed to the lane and not yet started */
@@ -28,9 +38,9 @@ struct subscription_spec {
     struct span workspace_id;
     struct span workspace_name; /* SPAN_NONE: none */
     enum subscription_status status;
-    int64_t version;        /* grows with every change of the row */
-    int64_t activation;     /* grows each time it becomes active */
-    int64_t render_version; /* id of the render_versions row that bodies are made with */
+    int64_t version;                /* grows with every change of the row */
+    int64_t activation;             /* grows each time it becomes active */
+    int64_t render_version;         /* id of the render_versions row that bodies are made with */
     const struct span *event_types; /* types, "prefix.*", "*" */
     size_t event_type_count;
     struct span url;
@@ -38,39 +48,61 @@ struct subscription_spec {
     struct span format_template; /* SPAN_NONE unless custom */
     enum signature_style signature_style;
     struct span signature_header; /* of the hex style; SPAN_NONE: "x-hookcast-signature" */
-    struct span sealed_secrets;   /* keyring-sealed JSON array of {"secret","until_ms"|null}, newest first; SPAN_NONE: none */
-    struct span sealed_headers;   /* keyring-sealed JSON object of the subscription's own headers; SPAN_NONE: none */
+    struct span
+        sealed_secrets; /* keyring-sealed JSON array of {"secret","until_ms"|null}, newest first; SPAN_NONE: none */
+    struct span sealed_headers; /* keyring-sealed JSON object of the subscription's own headers; SPAN_NONE: none */
     struct span created_by, updated_by; /* SPAN_NONE: null */
-    int32_t timeout_ms;           /* 0: the setting */
-    int32_t max_in_flight;        /* 0: the default */
-    int32_t rate_per_second;      /* 0: none */
-    const int64_t *retry_schedule_ms; /* NULL: the setting; count may be 0: never retried */
+    int32_t timeout_ms;                 /* 0: the setting */
+    int32_t max_in_flight;              /* 0: the default */
+    int32_t rate_per_second;            /* 0: none */
+    const int64_t *retry_schedule_ms;   /* NULL: the setting; count may be 0: never retried */
     size_t retry_count;
+};
+
+/* What the packed bytes hold, in this order. */
+enum subscription_text {
+    SUBSCRIPTION_URL, /* with a NUL */
+    SUBSCRIPTION_WORKSPACE_ID,
+    SUBSCRIPTION_WORKSPACE_NAME,
+    SUBSCRIPTION_TYPES, /* each with its length before it, in one byte */
+    SUBSCRIPTION_FORMAT,
+    SUBSCRIPTION_SIGNATURE_HEADER,
+    SUBSCRIPTION_RETRIES, /* int64_t each, not aligned */
+    SUBSCRIPTION_CREATED_BY,
+    SUBSCRIPTION_UPDATED_BY,
+    SUBSCRIPTION_SECRETS,
+    SUBSCRIPTION_HEADERS,
+    SUBSCRIPTION_TEMPLATE,
+    SUBSCRIPTION_TEXTS,
 };
 
 struct subscription {
     _Atomic int refs;
+    uint32_t packed_bytes;
     struct gate *gate;
     struct uuid id;
     int64_t version, activation, render_version;
+    int32_t timeout_ms, max_in_flight, rate_per_second;
     uint8_t status;          /* enum subscription_status */
     uint8_t signature_style; /* enum signature_style */
     uint8_t event_type_count;
     uint8_t retry_count;
     bool own_retry_schedule;
-    int32_t timeout_ms, max_in_flight, rate_per_second;
-    /* The packed bytes; use the functions below. */
-    uint16_t offsets[14];
-    uint32_t packed_bytes;
+    /* The packed bytes; use the functions below. Text i ends at ends[i], where i + 1 begins; the last one, which may be
+     * longer than 16 bits can say, at packed_bytes. */
+    uint16_t present; /* bit i: text i is not absent */
+    uint16_t ends[SUBSCRIPTION_TEXTS - 1];
     char packed[];
 };
 
-/* gate: of the version before (a reference is added), or NULL for a new one. One reference. STATUS_INVALID names the field that
- * does not fit (too many types, a text too long). */
+/* gate: of the version before (a reference is added), or NULL for a new one. One reference. STATUS_INVALID names the
+ * field that does not fit (too many types, a text too long, a pattern that is none). Having no type at all is fine: it
+ * takes nothing. */
 MUST_USE enum status subscription_new(const struct subscription_spec *spec, struct gate *gate,
                                       struct subscription **ret_subscription, struct error *error);
 struct subscription *subscription_ref(struct subscription *subscription);
 void subscription_unref(struct subscription **subscription);
+/* The allocation, and the gate's where no other version shares it. */
 size_t subscription_footprint_bytes(const struct subscription *subscription);
 
 struct span subscription_workspace_id(const struct subscription *subscription);
@@ -89,12 +121,13 @@ size_t subscription_retry_schedule(const struct subscription *subscription, int6
 /* Whether one of its patterns takes the type. */
 bool subscription_takes(const struct subscription *subscription, struct span event_type);
 
-/* first byte of SHA-256(workspace, NUL, subscription id as text) mod 16: the schedule's bucket. The whole hash's next four bytes
- * choose the lane. */
+/* The schedule's bucket: first byte of SHA-256(workspace, NUL, subscription id as text) mod 16. It stands in the
+ * database: every process and version must come to the same. */
 int subscription_bucket(struct span workspace_id, const struct uuid *id);
+/* Chooses the lane: a hash of the id, the same at each call, well spread in every bit. */
 uint32_t subscription_lane_hash(const struct uuid *id);
 
-/* A pattern is "*", "prefix.*" or a type. */
+/* A pattern is "*", "prefix.*" or a type. "a.*" takes "a.b" and "a.b.c", neither "a" nor "a.". */
 bool subscription_pattern_valid(struct span pattern);
 bool subscription_pattern_takes(struct span pattern, struct span event_type);
 
