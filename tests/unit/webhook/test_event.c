@@ -1,0 +1,612 @@
+#include "base/memory.h"
+#include "webhook/event.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#define TOPIC "events.message.new"
+#define TIMESTAMP 1700000000123LL
+
+static const struct event_rules RULES = {.topic_prefix = {"events.", 7}};
+
+/* A record whose bytes are gone once it was read: what the event holds must be its own. */
+struct sample {
+    const char *topic, *key, *value;
+    size_t value_len; /* 0: strlen */
+    struct event_header headers[8];
+    int64_t timestamp_ms;
+};
+
+static struct span fresh(struct span span) {
+    return span.data ? (struct span){mem_copy(span.data, span.len ? span.len : 1), span.len} : span;
+}
+
+static void forget(struct span span) {
+    if (span.data) {
+        memset((char *)span.data, '#', span.len);
+        mem_free((char *)span.data);
+    }
+}
+
+static enum event_verdict read_record(const struct event_record *record, struct event **ret_event,
+                                      struct event_rejection *ret_rejection) {
+    struct event_header headers[16];
+    struct event_record copy = *record;
+    copy.topic = fresh(record->topic);
+    copy.key = fresh(record->key);
+    copy.value = fresh(record->value);
+    for (size_t i = 0; i < record->header_count; i++) {
+        headers[i] = (struct event_header){fresh(record->headers[i].name), fresh(record->headers[i].value)};
+    }
+    copy.headers = headers;
+    enum event_verdict verdict = event_read(&copy, &RULES, ret_event, ret_rejection);
+    forget(copy.topic);
+    forget(copy.key);
+    forget(copy.value);
+    for (size_t i = 0; i < record->header_count; i++) {
+        forget(headers[i].name);
+        forget(headers[i].value);
+    }
+    return verdict;
+}
+
+static struct event_record record_of(const struct sample *sample) {
+    struct event_record record = {
+        .topic = span_of(sample->topic ? sample->topic : TOPIC),
+        .partition = 3,
+        .offset = 77,
+        .timestamp_ms = sample->timestamp_ms ? sample->timestamp_ms : TIMESTAMP,
+        .key = span_of(sample->key),
+        .value = {sample->value, sample->value_len ? sample->value_len
+                                 : sample->value   ? strlen(sample->value)
+                                                   : 0},
+        .headers = sample->headers,
+    };
+    while (record.header_count < 8 && sample->headers[record.header_count].name.data) {
+        record.header_count++;
+    }
+    return record;
+}
+
+static void assert_span(struct span actual, const char *expected) {
+    if (!expected) {
+        assert_null(actual.data);
+        return;
+    }
+    if (!actual.data || !span_is(actual, expected)) {
+        fail_msg("\"%.*s\" is not \"%s\"", SPAN_ARGS(actual), expected);
+    }
+}
+
+static void assert_same_span(struct span a, struct span b) {
+    assert_int_equal(a.data == NULL, b.data == NULL);
+    if (!span_equal(a, b)) {
+        fail_msg("\"%.*s\" is not \"%.*s\"", SPAN_ARGS(a), SPAN_ARGS(b));
+    }
+}
+
+static void assert_same_event(const struct event *a, const struct event *b) {
+    assert_true(uuid_equal(&a->key, &b->key));
+    assert_same_span(a->topic, b->topic);
+    assert_int_equal(a->partition, b->partition);
+    assert_true(a->offset == b->offset && a->timestamp_ms == b->timestamp_ms);
+    assert_same_span(a->record_key, b->record_key);
+    assert_same_span(a->value, b->value);
+    assert_same_span(a->headers, b->headers);
+    assert_same_span(a->id_json, b->id_json);
+    assert_same_span(a->id, b->id);
+    assert_same_span(a->workspace_json, b->workspace_json);
+    assert_same_span(a->workspace_id, b->workspace_id);
+    assert_same_span(a->workspace_name_json, b->workspace_name_json);
+    assert_same_span(a->event_type, b->event_type);
+    assert_same_span(a->event_source_json, b->event_source_json);
+    assert_same_span(a->triggered_by_json, b->triggered_by_json);
+    assert_same_span(a->payload.text, b->payload.text);
+    assert_int_equal(a->payload.type, b->payload.type);
+    assert_true(a->occurred_at_ms == b->occurred_at_ms && a->deliver_at_ms == b->deliver_at_ms);
+    assert_same_span(a->webhook_id, b->webhook_id);
+    assert_same_span(a->traceparent, b->traceparent);
+    assert_same_span(a->tracestate, b->tracestate);
+}
+
+/* What a schedule or an events row keeps, read again. */
+static void assert_reads_again(const struct event *event) {
+    struct event_header headers[EVENT_HEADERS_MAX];
+    struct event_record record = {.topic = event->topic,
+                                  .partition = event->partition,
+                                  .offset = event->offset,
+                                  .timestamp_ms = event->timestamp_ms,
+                                  .key = event->record_key,
+                                  .value = event->value,
+                                  .headers = headers};
+    struct buffer memory;
+    buffer_init(&memory, 1 << 20);
+    assert_int_equal(event_headers_parse(event->headers, headers, EVENT_HEADERS_MAX, &record.header_count, &memory),
+                     STATUS_OK);
+    struct event *again;
+    struct event_rejection rejection;
+    assert_int_equal(event_read(&record, &RULES, &again, &rejection), EVENT_ACCEPTED);
+    buffer_deinit(&memory);
+    assert_same_event(event, again);
+    event_unref(&again);
+}
+
+static struct event *accepted(const struct sample *sample) {
+    struct event_record record = record_of(sample);
+    struct event *event = NULL;
+    struct event_rejection rejection = {"", {""}};
+    if (read_record(&record, &event, &rejection) != EVENT_ACCEPTED) {
+        fail_msg("rejected: %s: %s", rejection.code, rejection.reason.text);
+    }
+    assert_reads_again(event);
+    return event;
+}
+
+static void assert_rejected(const struct sample *sample, const char *code, const char *reason_part) {
+    struct event_record record = record_of(sample);
+    struct event *event = NULL;
+    struct event_rejection rejection = {"", {""}};
+    assert_int_equal(read_record(&record, &event, &rejection), EVENT_REJECTED);
+    assert_null(event);
+    assert_string_equal(rejection.code, code);
+    if (!strstr(rejection.reason.text, reason_part)) {
+        fail_msg("\"%s\" does not say \"%s\"", rejection.reason.text, reason_part);
+    }
+}
+
+static void rejects_value(const char *value, const char *code, const char *reason_part) {
+    assert_rejected(&(struct sample){.key = "ws", .value = value}, code, reason_part);
+}
+
+static void reads_the_native_form(void **state) {
+    (void)state;
+    struct event *event = accepted(&(struct sample){
+        .key = "other",
+        .value =
+            "{\"id\":\"evt-1\",\"workspace_id\":42,\"workspace_name\":\"Kelly's "
+            "\\u00e9\",\"event_type\":\"message.new\","
+            "\"event_source\":\"portal\",\"event_triggered_by\":\"kelly@seasalt.ai\",\"occurred_at\":1462216307945,"
+            "\"deliver_at\":\"2030-01-02T03:04:05Z\",\"payload\":{\"a\": 1.50},\"unknown\":[1,2]}"});
+    assert_span(event->id_json, "\"evt-1\"");
+    assert_span(event->id, "evt-1");
+    assert_span(event->webhook_id, "evt-1");
+    assert_span(event->workspace_json, "42");
+    assert_span(event->workspace_id, "42");
+    assert_span(event->workspace_name_json, "\"Kelly's \\u00e9\"");
+    assert_span(event->event_type, "message.new");
+    assert_span(event->event_source_json, "\"portal\"");
+    assert_span(event->triggered_by_json, "\"kelly@seasalt.ai\"");
+    assert_span(event->payload.text, "{\"a\": 1.50}");
+    assert_false(event->payload.compact);
+    assert_span(event->record_key, "other");
+    assert_span(event->headers, "{}");
+    assert_true(event->occurred_at_ms == 1462216307945LL);
+    assert_true(event->deliver_at_ms == 1893553445000LL);
+    assert_true(event->footprint_bytes > sizeof(struct event));
+    event_unref(&event);
+    assert_null(event);
+}
+
+static void absent_members_have_their_stand_ins(void **state) {
+    (void)state;
+    struct event *event = accepted(&(struct sample){.key = "w\"1", .value = "{\"id\":null,\"deliver_at\":null}"});
+    assert_span(event->workspace_json, "\"w\\\"1\"");
+    assert_span(event->workspace_id, "w\"1");
+    assert_span(event->event_type, "message.new");
+    assert_span(event->workspace_name_json, NULL);
+    assert_span(event->event_source_json, NULL);
+    assert_span(event->triggered_by_json, NULL);
+    assert_span(event->payload.text, NULL);
+    assert_true(event->occurred_at_ms == TIMESTAMP && event->deliver_at_ms == 0);
+    char id[40] = "evt_";
+    for (int i = 0; i < 16; i++) {
+        snprintf(id + 4 + 2 * i, 3, "%02x", event->key.bytes[i]);
+    }
+    assert_span(event->id, id);
+    assert_span(event->webhook_id, id);
+    assert_int_equal(event->id_json.len, 38);
+    event_unref(&event);
+
+    event = accepted(&(struct sample){.key = "w", .value = "{}", .timestamp_ms = -1});
+    assert_true(event->timestamp_ms == 0 && event->occurred_at_ms == 0);
+    event_unref(&event);
+}
+
+static void the_last_of_duplicate_members_counts(void **state) {
+    (void)state;
+    struct event *event = accepted(&(struct sample){
+        .value = "{\"id\":[],\"id\":1,\"workspace_id\":\"a\",\"payload\":1,\"i\\u0064\":\"2\",\"workspace_id\":\"b\","
+                 "\"payload\":null}"});
+    assert_span(event->id, "2");
+    assert_span(event->workspace_id, "b");
+    assert_span(event->payload.text, "null");
+    event_unref(&event);
+}
+
+static void ids_keep_the_producers_spelling(void **state) {
+    (void)state;
+    struct event *event = accepted(&(struct sample){
+        .key = "w", .value = "{\"id\":123456789012345678901234567890,\"workspace_id\":\"\\u0077s\\/1\"}"});
+    assert_span(event->id_json, "123456789012345678901234567890");
+    assert_span(event->id, "123456789012345678901234567890");
+    assert_span(event->webhook_id, "123456789012345678901234567890");
+    assert_span(event->workspace_json, "\"\\u0077s\\/1\"");
+    assert_span(event->workspace_id, "ws/1");
+    event_unref(&event);
+}
+
+static void an_id_that_is_no_header_value_is_hashed(void **state) {
+    (void)state;
+    struct event *event = accepted(&(struct sample){.value = "{\"id\":\"a b\",\"workspace_id\":\"w\"}"});
+    assert_span(event->id, "a b");
+    /* printf 'w\0a b' | sha256sum */
+    assert_span(event->webhook_id, "evt_c76c06710ee26295c0c4fea47a3bd4fc");
+    event_unref(&event);
+
+    char value[256];
+    const char *long_id = "0123456789012345678901234567890123456789012345678901234567890123";
+    snprintf(value, sizeof(value), "{\"id\":\"%s\"}", long_id);
+    event = accepted(&(struct sample){.key = "w", .value = value});
+    assert_span(event->webhook_id, long_id);
+    event_unref(&event);
+    snprintf(value, sizeof(value), "{\"id\":\"%s4\"}", long_id);
+    event = accepted(&(struct sample){.key = "w", .value = value});
+    assert_int_equal(event->webhook_id.len, 36);
+    event_unref(&event);
+}
+
+static void members_of_a_wrong_type_are_named(void **state) {
+    (void)state;
+    rejects_value("{\"id\":1.5}", "bad_field", "id: expected a string or an integer");
+    rejects_value("{\"id\":1e3}", "bad_field", "id: expected a string or an integer");
+    rejects_value("{\"id\":true}", "bad_field", "id: expected a string or an integer");
+    rejects_value("{\"id\":\"\"}", "bad_field", "id: expected 1 to 200 bytes");
+    rejects_value("{\"id\":\"a\\u0000b\"}", "bad_field", "id: expected text without NUL");
+    rejects_value("{\"workspace_id\":{}}", "bad_field", "workspace_id: expected a string or an integer");
+    rejects_value("{\"workspace_id\":\"\"}", "bad_field", "workspace_id: expected 1 to 200 bytes");
+    rejects_value("{\"workspace_name\":1}", "bad_field", "workspace_name: expected a string");
+    rejects_value("{\"event_source\":[]}", "bad_field", "event_source: expected a string");
+    rejects_value("{\"event_triggered_by\":1}", "bad_field", "event_triggered_by: expected a string");
+    rejects_value("{\"event_type\":1}", "bad_field", "event_type: expected a string");
+    rejects_value("{\"occurred_at\":\"yesterday\"}", "bad_field", "occurred_at: expected integer milliseconds");
+    rejects_value("{\"occurred_at\":1.5}", "bad_field", "occurred_at: expected integer milliseconds");
+    rejects_value("{\"occurred_at\":1e300}", "bad_field", "occurred_at: expected integer milliseconds");
+    rejects_value("{\"occurred_at\":253402300800000}", "bad_field", "occurred_at: expected integer milliseconds");
+    rejects_value("{\"deliver_at\":false}", "bad_field", "deliver_at: expected integer milliseconds");
+
+    char value[2048];
+    snprintf(value, sizeof(value), "{\"id\":\"%0201d\"}", 7);
+    rejects_value(value, "bad_field", "id: expected 1 to 200 bytes");
+    snprintf(value, sizeof(value), "{\"id\":\"\\u0041%01500d\"}", 7);
+    rejects_value(value, "bad_field", "id: expected 1 to 200 bytes");
+    snprintf(value, sizeof(value), "{\"id\":%0200d}", 7);
+    value[6] = '1'; /* no leading zero */
+    assert_rejected(&(struct sample){.value = value}, "no_workspace", "workspace_id");
+    struct event *event = accepted(&(struct sample){.key = "w", .value = value});
+    assert_int_equal(event->id.len, 200);
+    event_unref(&event);
+}
+
+static void times_are_ms_or_iso(void **state) {
+    (void)state;
+    struct event *event = accepted(
+        &(struct sample){.key = "w", .value = "{\"occurred_at\":\"2024-03-10 15:30:00.5\",\"deliver_at\":-5}"});
+    assert_true(event->occurred_at_ms == 1710084600500LL);
+    assert_true(event->deliver_at_ms == 0);
+    event_unref(&event);
+    event = accepted(&(struct sample){.key = "w", .value = "{\"occurred_at\":\"2024-03-10T15:30:00\\u002b01:00\"}"});
+    assert_true(event->occurred_at_ms == 1710081000000LL);
+    event_unref(&event);
+}
+
+static void the_topic_names_the_type(void **state) {
+    (void)state;
+    rejects_value("{\"event_type\":\"message.old\"}", "type_mismatch", "message.old on the topic of message.new");
+    assert_rejected(&(struct sample){.topic = "events.", .key = "w", .value = "{}"}, "bad_type", "topic");
+    assert_rejected(&(struct sample){.topic = "events.a b", .key = "w", .value = "{}"}, "bad_type", "topic");
+    assert_rejected(&(struct sample){.topic = "mixed", .key = "w", .value = "{}"}, "bad_type",
+                    "event_type: is missing");
+    assert_rejected(&(struct sample){.topic = "mixed", .key = "w", .value = "{\"event_type\":\"a b\"}"}, "bad_type",
+                    "event_type: expected 1 to 200");
+    assert_rejected(&(struct sample){.topic = "mixed", .key = "w", .value = "{\"event_type\":\"\"}"}, "bad_type",
+                    "event_type");
+    struct event *event =
+        accepted(&(struct sample){.topic = "mixed", .key = "w", .value = "{\"event_type\":\"a\\u002eb\"}"});
+    assert_span(event->event_type, "a.b");
+    event_unref(&event);
+}
+
+static void a_workspace_must_be_known(void **state) {
+    (void)state;
+    assert_rejected(&(struct sample){.value = "{}"}, "no_workspace", "workspace_id: is missing");
+    assert_rejected(&(struct sample){.key = "", .value = "{}"}, "no_workspace", "workspace_id: is missing");
+    assert_rejected(&(struct sample){.key = "\xff", .value = "{}"}, "no_workspace", "workspace_id: is missing");
+    char key[202];
+    memset(key, 'k', 201);
+    key[201] = '\0';
+    assert_rejected(&(struct sample){.key = key, .value = "{}"}, "no_workspace", "workspace_id: is missing");
+    key[200] = '\0';
+    struct event *event = accepted(&(struct sample){.key = key, .value = "{}"});
+    assert_span(event->workspace_id, key);
+    event_unref(&event);
+}
+
+static void values_that_are_no_event(void **state) {
+    (void)state;
+    struct event_record record = {.topic = SPAN_LITERAL(TOPIC), .key = SPAN_LITERAL("w")};
+    struct event *event = NULL;
+    struct event_rejection rejection = {"", {""}};
+    assert_int_equal(event_read(&record, &RULES, &event, &rejection), EVENT_SKIPPED);
+    rejects_value("", "bad_json", "value: byte 0");
+    rejects_value("{", "bad_json", "value: byte");
+    rejects_value("{}x", "bad_json", "value: byte 2");
+    rejects_value("{\"a\":\"\xff\"}", "bad_json", "value: byte");
+    rejects_value("[]", "not_an_object", "found an array");
+    rejects_value("null", "not_an_object", "found null");
+    rejects_value("12", "not_an_object", "found a number");
+    char deep[300];
+    memset(deep, '[', sizeof(deep));
+    assert_rejected(&(struct sample){.value = deep, .value_len = sizeof(deep)}, "bad_json", "byte");
+}
+
+static void confluents_five_bytes_are_skipped(void **state) {
+    (void)state;
+    static const char framed[] = "\0\0\0\0\7{\"id\":\"1\",\"payload\":{}}";
+    struct event *event = accepted(&(struct sample){.key = "w", .value = framed, .value_len = sizeof(framed) - 1});
+    assert_span(event->id, "1");
+    assert_int_equal(event->value.len, sizeof(framed) - 1);
+    event_unref(&event);
+    static const char avro[] = "\0\0\0\0\7\4ab\2";
+    assert_rejected(&(struct sample){.key = "w", .value = avro, .value_len = sizeof(avro) - 1}, "avro_or_protobuf",
+                    "Avro and Protobuf");
+    static const char file[] = "Obj\1\4\x14";
+    assert_rejected(&(struct sample){.key = "w", .value = file, .value_len = sizeof(file) - 1}, "avro_or_protobuf",
+                    "Avro");
+    assert_rejected(&(struct sample){.key = "w", .value = "\0\0\0\0\0", .value_len = 5}, "bad_json", "byte 0");
+    static const char number[] = "\0\0\0\0\7[1]";
+    assert_rejected(&(struct sample){.key = "w", .value = number, .value_len = sizeof(number) - 1}, "not_an_object",
+                    "an array");
+}
+
+#define HEADER(name, value)                                                                                            \
+    {                                                                                                                  \
+        {(name), sizeof(name) - 1}, {                                                                                  \
+            (value), sizeof(value) - 1                                                                                 \
+        }                                                                                                              \
+    }
+#define BINARY_HEADERS                                                                                                 \
+    HEADER("ce_specversion", "1.0"), HEADER("ce_id", "i/1"), HEADER("ce_type", "message.new"),                         \
+        HEADER("ce_source", "/a\"b")
+
+static void reads_binary_cloudevents(void **state) {
+    (void)state;
+    struct event *event = accepted(&(struct sample){
+        .key = "w",
+        .value = "{\"x\":1}",
+        .headers = {BINARY_HEADERS, HEADER("ce_time", "2024-03-10T15:30:00Z"), HEADER("ce_workspaceid", "ws\xc3\xa9"),
+                    HEADER("Content-Type", "Application/JSON; charset=utf-8")}});
+    assert_span(event->id_json, "\"i/1\"");
+    assert_span(event->id, "i/1");
+    assert_span(event->workspace_id, "ws\xc3\xa9");
+    assert_span(event->event_source_json, "\"/a\\\"b\"");
+    assert_span(event->event_type, "message.new");
+    assert_span(event->payload.text, "{\"x\":1}");
+    assert_true(event->payload.compact);
+    assert_true(event->occurred_at_ms == 1710084600000LL);
+    assert_span(event->headers,
+                "{\"content-type\":\"Application/JSON; charset=utf-8\",\"ce_specversion\":\"1.0\",\"ce_id\":\"i/1\","
+                "\"ce_type\":\"message.new\",\"ce_source\":\"/a\\\"b\",\"ce_time\":\"2024-03-10T15:30:00Z\","
+                "\"ce_workspaceid\":\"ws\xc3\xa9\"}");
+    event_unref(&event);
+
+    event = accepted(&(struct sample){.value = "[1]", .headers = {BINARY_HEADERS, HEADER("ce_subject", "subject-ws")}});
+    assert_span(event->workspace_id, "subject-ws");
+    assert_span(event->payload.text, "[1]");
+    event_unref(&event);
+
+    event = accepted(&(struct sample){.key = "k", .value = "", .headers = {BINARY_HEADERS, HEADER("ce_subject", "s")}});
+    assert_span(event->workspace_id, "k");
+    assert_span(event->payload.text, NULL);
+    event_unref(&event);
+}
+
+static void binary_data_may_be_text(void **state) {
+    (void)state;
+    struct event *event = accepted(&(struct sample){.key = "w",
+                                                    .value = "a \"b\"\n<\xe2\x82\xac>",
+                                                    .headers = {BINARY_HEADERS, HEADER("content-type", "text/plain")}});
+    assert_span(event->payload.text, "\"a \\\"b\\\"\\n<\xe2\x82\xac>\"");
+    assert_int_equal(event->payload.type, JSON_STRING);
+    assert_true(event->payload.escaped);
+    event_unref(&event);
+
+    char control[4000]; /* each byte becomes an escape of six */
+    memset(control, 1, sizeof(control));
+    event = accepted(&(struct sample){.key = "w",
+                                      .value = control,
+                                      .value_len = sizeof(control),
+                                      .headers = {BINARY_HEADERS, HEADER("content-type", "text/plain")}});
+    assert_int_equal(event->payload.text.len, 6 * sizeof(control) + 2);
+    event_unref(&event);
+
+    struct sample sample = {
+        .key = "w", .value = "a\xff", .headers = {BINARY_HEADERS, HEADER("content-type", "text/plain")}};
+    assert_rejected(&sample, "bad_data", "byte 1 is not UTF-8");
+    sample.value = "text";
+    sample.headers[4] = (struct event_header)HEADER("content-type", "application/json");
+    assert_rejected(&sample, "bad_json", "value: byte 0");
+    sample.headers[4] = (struct event_header)HEADER("content-type", "application/vnd.google.protobuf");
+    assert_rejected(&sample, "avro_or_protobuf", "Protobuf");
+}
+
+static void binary_attributes_are_checked(void **state) {
+    (void)state;
+    struct sample sample = {.key = "w", .value = "1", .headers = {BINARY_HEADERS}};
+    struct event_header id = sample.headers[1];
+    sample.headers[0] = (struct event_header)HEADER("ce_specversion", "0.3");
+    assert_rejected(&sample, "bad_field", "ce_specversion: expected \"1.0\"");
+    sample.headers[0] = (struct event_header)HEADER("ignored", "\xff");
+    struct event *event = accepted(&sample);
+    event_unref(&event);
+    sample.headers[1] = (struct event_header)HEADER("ce_id", "a\xff");
+    assert_rejected(&sample, "bad_field", "ce_id: expected UTF-8");
+    sample.headers[1] = (struct event_header)HEADER("ce_id", "a\0");
+    assert_rejected(&sample, "bad_field", "ce_id: expected UTF-8");
+    sample.headers[1] = (struct event_header){id.name, SPAN_NONE};
+    assert_rejected(&sample, "bad_field", "ce_id: is missing");
+    sample.headers[1] = id;
+    sample.headers[2] = (struct event_header)HEADER("ce_type", "other");
+    assert_rejected(&sample, "type_mismatch", "ce_type: other on the topic of message.new");
+    sample.headers[2] = (struct event_header)HEADER("ce_type", "message.new");
+    sample.headers[3] = (struct event_header)HEADER("ce_time", "2024-03-10T15:30:00Z");
+    assert_rejected(&sample, "bad_field", "ce_source: is missing");
+    sample.headers[4] = (struct event_header)HEADER("ce_source", "s");
+    sample.headers[3] = (struct event_header)HEADER("ce_time", "noon");
+    assert_rejected(&sample, "bad_field", "ce_time: expected");
+    sample.headers[5] = (struct event_header)HEADER("ce_time", "2024-03-10T15:30:00Z"); /* the last one counts */
+    event = accepted(&sample);
+    assert_true(event->occurred_at_ms == 1710084600000LL);
+    event_unref(&event);
+}
+
+#define STRUCTURED HEADER("content-type", "application/CloudEvents+JSON; charset=UTF-8")
+
+static void reads_structured_cloudevents(void **state) {
+    (void)state;
+    struct event *event = accepted(&(struct sample){
+        .key = "w",
+        .value = "{\"specversion\":\"1.0\",\"id\":\"A1\",\"source\":\"/s\",\"type\":\"message.new\",\"subject\":\"x\","
+                 "\"time\":\"2024-03-10T15:30:00+01:00\",\"workspaceid\":\"ws1\",\"datacontenttype\":\"text/xml\","
+                 "\"data\":\"<a/>\"}",
+        .headers = {STRUCTURED}});
+    assert_span(event->id, "A1");
+    assert_span(event->workspace_id, "ws1");
+    assert_span(event->event_source_json, "\"/s\"");
+    assert_span(event->payload.text, "\"<a/>\"");
+    assert_true(event->occurred_at_ms == 1710081000000LL);
+    event_unref(&event);
+
+    event = accepted(&(struct sample){
+        .value = "{\"specversion\":\"1.0\",\"id\":\"A1\",\"source\":\"/s\",\"type\":\"message.new\",\"subject\":\"x\","
+                 "\"data_base64\":\"AAEC\"}",
+        .headers = {STRUCTURED}});
+    assert_span(event->workspace_id, "x");
+    assert_span(event->payload.text, "\"AAEC\"");
+    event_unref(&event);
+}
+
+static void structured_envelopes_are_checked(void **state) {
+    (void)state;
+    struct sample sample = {.key = "w", .headers = {STRUCTURED}};
+    sample.value = "{\"id\":\"1\",\"source\":\"s\",\"type\":\"message.new\"}";
+    assert_rejected(&sample, "bad_field", "specversion: expected");
+    sample.value = "{\"specversion\":\"2.0\",\"id\":\"1\",\"source\":\"s\",\"type\":\"message.new\"}";
+    assert_rejected(&sample, "bad_field", "specversion: expected");
+    sample.value = "{\"specversion\":\"1.0\",\"id\":\"1\",\"type\":\"message.new\"}";
+    assert_rejected(&sample, "bad_field", "source: is missing");
+    sample.value = "{\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"s\"}";
+    assert_rejected(&sample, "bad_field", "type: is missing");
+    sample.value = "{\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"s\",\"type\":\"message.old\"}";
+    assert_rejected(&sample, "type_mismatch", "type: message.old");
+    sample.value = "{\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"s\",\"type\":\"message.new\",\"data_base64\":1}";
+    assert_rejected(&sample, "bad_field", "data_base64: expected a string");
+    sample.headers[0] = (struct event_header)HEADER("content-type", "application/cloudevents+avro");
+    assert_rejected(&sample, "avro_or_protobuf", "Avro");
+    sample.headers[0] = (struct event_header)HEADER("content-type", "application/cloudevents-batch+json");
+    assert_rejected(&sample, "bad_content_type", "one event a record");
+}
+
+static void trace_headers_travel_on(void **state) {
+    (void)state;
+    struct sample sample = {
+        .key = "w",
+        .value = "{\"id\":1}",
+        .headers = {HEADER("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+                    HEADER("tracestate", "a=1,b=2"), HEADER("other", "x")}};
+    struct event *event = accepted(&sample);
+    assert_span(event->traceparent, "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+    assert_span(event->tracestate, "a=1,b=2");
+    event_unref(&event);
+
+    sample.headers[1] = (struct event_header)HEADER("tracestate", "a=1\r\nhost: evil");
+    event = accepted(&sample);
+    assert_span(event->tracestate, NULL);
+    event_unref(&event);
+}
+
+static void a_content_type_of_any_bytes_is_kept_clean(void **state) {
+    (void)state;
+    struct event *event = accepted(
+        &(struct sample){.key = "w", .value = "{\"id\":1}", .headers = {HEADER("content-type", "x\xff\0\n\"")}});
+    assert_span(event->headers, "{\"content-type\":\"x\xEF\xBF\xBD\xEF\xBF\xBD\\n\\\"\"}");
+    event_unref(&event);
+}
+
+static void a_headers_column_is_checked(void **state) {
+    (void)state;
+    struct event_header headers[2];
+    size_t count = 9;
+    struct buffer memory;
+    buffer_init(&memory, 64);
+    static const char *const bad[] = {"",
+                                      "[]",
+                                      "{\"a\":1}",
+                                      "{\"a\":\"b\"",
+                                      "{\"a\":\"\",\"b\":\"\",\"c\":\"\"}",
+                                      "{\"a\":\"01234567890123456789012345678901234567890123456789012345678901234\"}"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        buffer_reset(&memory);
+        assert_int_equal(event_headers_parse(span_of(bad[i]), headers, 2, &count, &memory), STATUS_INVALID);
+        assert_int_equal(count, 9);
+    }
+    buffer_reset(&memory);
+    buffer_text(&memory, "kept");
+    assert_int_equal(
+        event_headers_parse(span_of("{ \"a\\u0062\" : \"\\n\" , \"n\":null}"), headers, 2, &count, &memory), STATUS_OK);
+    assert_int_equal(count, 2);
+    assert_span(headers[0].name, "ab");
+    assert_span(headers[0].value, "\n");
+    assert_span(headers[1].name, "n");
+    assert_span(headers[1].value, NULL);
+    buffer_deinit(&memory);
+}
+
+static void references_are_counted(void **state) {
+    (void)state;
+    struct event *event = accepted(&(struct sample){.key = "w", .value = "{}"});
+    struct event *second = event_ref(event);
+    event_unref(&event);
+    assert_null(event);
+    assert_span(second->workspace_id, "w");
+    event_unref(&second);
+    event_unref(&second); /* nothing left: nothing happens */
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(reads_the_native_form),
+        cmocka_unit_test(absent_members_have_their_stand_ins),
+        cmocka_unit_test(the_last_of_duplicate_members_counts),
+        cmocka_unit_test(ids_keep_the_producers_spelling),
+        cmocka_unit_test(an_id_that_is_no_header_value_is_hashed),
+        cmocka_unit_test(members_of_a_wrong_type_are_named),
+        cmocka_unit_test(times_are_ms_or_iso),
+        cmocka_unit_test(the_topic_names_the_type),
+        cmocka_unit_test(a_workspace_must_be_known),
+        cmocka_unit_test(values_that_are_no_event),
+        cmocka_unit_test(confluents_five_bytes_are_skipped),
+        cmocka_unit_test(reads_binary_cloudevents),
+        cmocka_unit_test(binary_data_may_be_text),
+        cmocka_unit_test(binary_attributes_are_checked),
+        cmocka_unit_test(reads_structured_cloudevents),
+        cmocka_unit_test(structured_envelopes_are_checked),
+        cmocka_unit_test(trace_headers_travel_on),
+        cmocka_unit_test(a_content_type_of_any_bytes_is_kept_clean),
+        cmocka_unit_test(a_headers_column_is_checked),
+        cmocka_unit_test(references_are_counted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
