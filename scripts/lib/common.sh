@@ -37,15 +37,12 @@ field() { "$PYTHON" -c 'import json, sys; print(json.load(sys.stdin)[sys.argv[1]
 
 servers() { "$PYTHON" "$ROOT/scripts/lib/servers.py" "$@"; }
 
-# build PRESET [CMAKE OPTION…]: configures and builds a preset in build/PRESET.
+# build PRESET [TARGET…]: configures a preset and builds it, or the targets alone, in build/PRESET.
 build() {
-    local preset=$1
+    local preset=$1 werror=OFF targets=()
     shift
-    local werror=OFF
+    if [ $# -gt 0 ]; then targets=(--target "$@"); fi
     if [ "${CI:-}" = true ]; then werror=ON; fi
-    (
-        cd "$ROOT"
-        quietly "$ROOT/var/log/configure-$preset.log" cmake --preset "$preset" -DHOOKCAST_WERROR=$werror "$@"
-        cmake --build --preset "$preset" -j "$JOBS" -- --quiet
-    )
+    quietly "$ROOT/var/log/configure-$preset.log" cmake -S "$ROOT" --preset "$preset" -DHOOKCAST_WERROR=$werror
+    cmake --build "$ROOT/build/$preset" -j "$JOBS" "${targets[@]}" -- --quiet
 }

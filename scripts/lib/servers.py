@@ -8,6 +8,9 @@ As a module it serves the tests; as a command it serves the scripts:
     scripts/lib/servers.py nginx start DIR [--port N] [--status N]
     scripts/lib/servers.py postgres|kafka|nginx stop DIR
     scripts/lib/servers.py kafka fetch
+    scripts/lib/servers.py port [PREFERRED]
+
+`port` prints a port nobody listens on, the preferred one if it is free.
 
 `start` waits until the server answers and prints one JSON object: port, pid, and the address under which clients find it.
 A server outlives the command that started it; `stop` ends it, by its process id. Starting what already runs is not an error.
@@ -37,17 +40,23 @@ class ServerError(Exception):
     """A server did not start, or did not stop. The text ends with the tail of its log."""
 
 
+def port_is_free(port):
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+            return True
+        except OSError:
+            return False
+
+
 def free_port():
     """A port nobody listens on, below the range from which the kernel takes the ports of outgoing connections, so that a
     server which is stopped for a while finds its port free when it comes back."""
     for _ in range(200):
         port = random.randint(14000, 32000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                continue
+        if port_is_free(port):
+            return port
     raise ServerError("no free port between 14000 and 32000")
 
 
@@ -463,6 +472,10 @@ def open_server(directory):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    if sys.argv[1:2] == ["port"]:
+        preferred = int(sys.argv[2]) if len(sys.argv) > 2 else 0
+        print(preferred if preferred and port_is_free(preferred) else free_port())
+        return
     parser.add_argument("kind", choices=sorted(KINDS))
     parser.add_argument("action", choices=("start", "stop", "remove", "fetch"))
     parser.add_argument("directory", nargs="?")
@@ -478,13 +491,13 @@ def main():
         return
     if not options.directory:
         parser.error(f"{options.action} needs a directory")
-    if options.kind == "postgres":
-        server = Postgres(options.directory, options.port, options.durable, settings)
-    elif options.kind == "kafka":
-        server = Kafka(options.directory, options.port, options.fast_start, settings)
-    else:
-        server = Nginx(options.directory, options.port, options.status)
+    extra = {"postgres": {"durable": options.durable, "settings": settings},
+             "kafka": {"fast_start": options.fast_start, "settings": settings},
+             "nginx": {"status": options.status}}[options.kind]
+    server = KINDS[options.kind](options.directory, options.port, **extra)
     if options.action == "start":
+        if not options.port and not server.running() and not port_is_free(server.port):
+            server = type(server)(options.directory, free_port(), **extra)
         print(json.dumps(server.start().describe()))
     else:
         getattr(server, options.action)()
