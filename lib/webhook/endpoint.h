@@ -1,7 +1,9 @@
-/* How many webhooks may be under way to one endpoint: an in-flight cap that adapts, from 0 (open circuit) to its maximum.
- * One state machine, embedded in what the lane keeps for a subscription. Pure: time comes in as monotonic ms.
+/* How many webhooks may be under way to one endpoint: an in-flight cap that adapts, from 0 (open circuit) to its
+ * maximum. One state machine, embedded in what the lane keeps for a subscription. Pure: time comes in as monotonic ms.
+ * docs/endpoint-health.md tells it at length.
  *
- *             slow-down, at cap 1                       probe due
+ *             3 bad answers in a row at cap 1,          the probe starts
+ *             or 5 network failures in a row            when it is due
  *   CLOSED ───────────────────────▶ OPEN (cap 0) ───────────────────▶ HALF_OPEN (one probe)
  *     ▲  cap halves on slow-down      ▲    probe fails: longer pause         │
  *     │  and grows on success         └──────────────────────────────────────┤
@@ -16,22 +18,30 @@
 #define ENDPOINT_START_CAP 8
 #define ENDPOINT_FIRST_PAUSE_MS 1000
 #define ENDPOINT_LONGEST_PAUSE_MS (60 * 1000)
+#define ENDPOINT_BURST_MS 1000      /* bad answers to what was under way at a cut cut no more, for at most this long */
+#define ENDPOINT_BAD_AT_ONE 3       /* slow-downs or network failures in a row at cap 1 that open the circuit */
+#define ENDPOINT_NETWORK_FAILURES 5 /* in a row at any cap, likewise */
 
 enum endpoint_state { ENDPOINT_CLOSED, ENDPOINT_OPEN, ENDPOINT_HALF_OPEN };
 
 struct endpoint {
     enum endpoint_state state;
-    int32_t max_in_flight;
-    int32_t cap;
-    int32_t in_flight;
-    int32_t successes;        /* since the cap last grew */
-    int32_t failures_in_row;
-    int64_t pause_ms;         /* of the next open period */
-    int64_t probe_at_ms;      /* OPEN: when a probe may start */
-    int64_t last_cut_ms;      /* the cap is halved once per burst of bad answers */
+    int32_t max_in_flight; /* at least 1 */
+    int32_t cap;           /* CLOSED: 1 to max_in_flight; OPEN: 0; HALF_OPEN: 1 */
+    int32_t in_flight;     /* may be above the cap after a cut */
+    int32_t successes;     /* since the cap last grew */
+    int32_t network_failures_in_row;
+    int32_t bad_in_row_at_one;
+    int32_t before_cut;  /* of those that were in flight at the last cut: not answered yet */
+    bool slow_start;     /* the cap grows by one a success; after the first cut by one a capful */
+    int64_t pause_ms;    /* of the next open period */
+    int64_t probe_at_ms; /* OPEN: when a probe may start */
+    int64_t last_cut_ms;
 };
 
+/* max_in_flight below 1: the default. */
 void endpoint_init(struct endpoint *endpoint, int32_t max_in_flight);
+/* Takes effect at once downwards; upwards the cap grows as ever. */
 void endpoint_set_max(struct endpoint *endpoint, int32_t max_in_flight);
 
 /* How many may start now. */
@@ -39,7 +49,10 @@ int32_t endpoint_slots(const struct endpoint *endpoint, int64_t now_ms);
 /* When endpoint_slots may grow without an answer: the probe's time; -1: only by an answer. */
 int64_t endpoint_wake_ms(const struct endpoint *endpoint);
 
+/* A webhook went on its way. CHECKed: there was a slot. */
 void endpoint_started(struct endpoint *endpoint, int64_t now_ms);
+/* It came to its end; SIGN_NONE: nothing is known of the endpoint. In HALF_OPEN whatever ends first decides, be it the
+ * probe or one that was under way before: it is as new. In OPEN what ends only frees its slot. */
 void endpoint_ended(struct endpoint *endpoint, enum endpoint_sign sign, int64_t now_ms);
 
 #endif

@@ -31,10 +31,20 @@ struct retry_schedule {
     size_t count;
 };
 
-enum retry_action { RETRY_DONE, RETRY_AGAIN, RETRY_GIVE_UP, RETRY_DISABLE /* 410: give up, and disable the subscription */ };
+enum retry_action {
+    RETRY_DONE,
+    RETRY_AGAIN,
+    RETRY_GIVE_UP,
+    RETRY_DISABLE /* 410: give up, and disable the subscription */
+};
 
 /* What the attempt says of the endpoint. */
-enum endpoint_sign { SIGN_GOOD /* it answers */, SIGN_SLOW_DOWN /* 429, 502, 503, 504, timeout */, SIGN_DOWN /* network */, SIGN_NONE };
+enum endpoint_sign {
+    SIGN_GOOD /* it answers */,
+    SIGN_SLOW_DOWN /* 429, 502, 503, 504, timeout */,
+    SIGN_DOWN /* network */,
+    SIGN_NONE
+};
 
 struct retry_decision {
     enum retry_action action;
