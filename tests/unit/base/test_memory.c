@@ -12,6 +12,16 @@
 
 #include <cmocka.h>
 
+#ifndef __has_feature
+#define __has_feature(name) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || __has_feature(address_sanitizer) ||               \
+    __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#else
+#define SANITIZED 0
+#endif
+
 static void nothing_is_still_a_block(void **state) {
     (void)state;
     void *blocks[] = {mem_alloc(0), mem_calloc(0, 8), mem_calloc(8, 0), mem_realloc(NULL, 0), mem_copy(NULL, 0)};
@@ -95,7 +105,7 @@ static int signal_of(enum ask ask, char *output, size_t size) {
 
 static void out_of_memory_aborts_with_a_line(void **state) {
     (void)state;
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if SANITIZED
     skip(); /* the sanitizer ends the process before malloc can return NULL */
 #endif
     for (enum ask ask = ASK_ALLOC; ask <= ASK_STRNDUP; ask++) {
