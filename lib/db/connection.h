@@ -1,8 +1,9 @@
-/* One connection to PostgreSQL (libpq), used by one thread, in blocking style with a deadline on every step: nothing here
- * waits longer than its timeout, however the network behaves. A call that runs into its timeout, or whose connection breaks,
- * closes the connection and gives STATUS_UNAVAILABLE; after that every call gives STATUS_UNAVAILABLE until connection_open
- * succeeded again. An error that the server reports gives STATUS_FAILED (connection_sqlstate tells which), or
- * STATUS_CONFLICT for serialization failures, deadlocks, lock timeouts and unique violations, and the connection stays. */
+/* One connection to PostgreSQL (libpq), used by one thread, in blocking style with a deadline on every step: nothing
+ * here waits longer than its timeout, however the network behaves. A call that runs into its timeout, or whose
+ * connection breaks, closes the connection and gives STATUS_UNAVAILABLE; after that every call gives STATUS_UNAVAILABLE
+ * until connection_open succeeded again. An error that the server reports gives STATUS_FAILED (connection_sqlstate
+ * tells which), or STATUS_CONFLICT for serialization failures, deadlocks, lock timeouts and unique violations, and the
+ * connection stays. */
 #ifndef DB_CONNECTION_H
 #define DB_CONNECTION_H
 
@@ -42,7 +43,9 @@ bool result_is_null(const struct result *result, int row, int column);
 bool result_bool(const struct result *result, int row, int column);
 int64_t result_int(const struct result *result, int row, int column); /* int2, int4, int8, xid8 */
 double result_double(const struct result *result, int row, int column);
-struct span result_text(const struct result *result, int row, int column); /* text, varchar, bytea, json; SPAN_NONE: null; jsonb without its version byte: result_jsonb */
+struct span
+result_text(const struct result *result, int row,
+            int column); /* text, varchar, bytea, json; SPAN_NONE: null; jsonb without its version byte: result_jsonb */
 struct span result_jsonb(const struct result *result, int row, int column);
 struct uuid result_uuid(const struct result *result, int row, int column);
 int64_t result_timestamp(const struct result *result, int row, int column); /* ms since 1970 */
@@ -60,13 +63,14 @@ MUST_USE enum status connection_exec(struct connection *connection, const char *
 MUST_USE enum status connection_ask(struct connection *connection, const char *sql, struct buffer *out,
                                     struct error *error);
 
-/* COPY … FROM STDIN (FORMAT binary): `rows` holds the rows (wire_copy_row and values); header and trailer are added here. */
+/* COPY … FROM STDIN (FORMAT binary): `rows` holds the rows (wire_copy_row and values); header and trailer are added
+ * here. */
 MUST_USE enum status connection_copy(struct connection *connection, const char *copy_sql, struct span rows,
                                      int64_t *ret_rows, struct error *error);
 
-/* LISTEN, then waiting for a notification up to timeout_ms without blocking anything else: STATUS_OK with ret_notified. An
- * eventfd-like descriptor is not offered: whoever listens has a thread of its own. `wake_fd` (-1: none) ends the wait early
- * when readable. */
+/* LISTEN, then waiting for a notification up to timeout_ms without blocking anything else: STATUS_OK with ret_notified.
+ * An eventfd-like descriptor is not offered: whoever listens has a thread of its own. `wake_fd` (-1: none) ends the
+ * wait early when readable. */
 MUST_USE enum status connection_wait_notify(struct connection *connection, int wake_fd, int64_t timeout_ms,
                                             bool *ret_notified, struct error *error);
 

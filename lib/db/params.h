@@ -1,4 +1,5 @@
-/* The parameters of one statement, in binary, in order. A parameter may be an array, so that one statement handles many rows
+/* The parameters of one statement, in binary, in order. A parameter may be an array, so that one statement handles many
+ * rows
  * (`FROM unnest($1, $2, …)`). One owner, one thread; reset and reuse. */
 #ifndef DB_PARAMS_H
 #define DB_PARAMS_H
@@ -7,9 +8,20 @@
 
 #define PARAMS_MAX 40
 
-enum param_type { PARAM_BOOL, PARAM_INT2, PARAM_INT4, PARAM_INT8, PARAM_TEXT, PARAM_BYTEA, PARAM_UUID, PARAM_TIMESTAMP, PARAM_JSONB };
+enum param_type {
+    PARAM_BOOL,
+    PARAM_INT2,
+    PARAM_INT4,
+    PARAM_INT8,
+    PARAM_TEXT,
+    PARAM_BYTEA,
+    PARAM_UUID,
+    PARAM_TIMESTAMP,
+    PARAM_JSONB
+};
 
-/* An array in the making: values are added one after the other with array_…; all arrays of a statement are equally long. */
+/* An array in the making: values are added one after the other with array_…; all arrays of a statement are equally
+ * long. */
 struct param_array {
     enum param_type type;
     int32_t count;
