@@ -102,7 +102,7 @@ static void test_levels_below_the_lowest_are_left_out(void **state) {
     assert_string_equal(without_time(logged(), false), "level=debug module=m msg=yes\n");
 }
 
-static void expect_value(struct span value, const char *logfmt, const char *json) {
+static void expect_field(struct span value, const char *logfmt, const char *json) {
     char expected[256];
     log_setup(LOG_INFO, false);
     log_info("m", "x", LOG_SPAN("v", value));
@@ -114,26 +114,24 @@ static void expect_value(struct span value, const char *logfmt, const char *json
     assert_string_equal(without_time(logged(), true), expected);
 }
 
-#define LITERAL(text) ((struct span){(text), sizeof(text) - 1})
-
 static void test_values_are_quoted_and_escaped_where_needed(void **state) {
     (void)state;
-    expect_value(LITERAL("plain-1.0/x:y,z"), "plain-1.0/x:y,z", "\"plain-1.0/x:y,z\"");
-    expect_value(LITERAL(""), "\"\"", "\"\"");
-    expect_value(LITERAL("a b"), "\"a b\"", "\"a b\"");
-    expect_value(LITERAL("a=b"), "\"a=b\"", "\"a=b\"");
-    expect_value(LITERAL("a\"b\\c"), "\"a\\\"b\\\\c\"", "\"a\\\"b\\\\c\"");
-    expect_value(LITERAL("a\nb\tc\rd"), "\"a\\nb\\tc\\rd\"", "\"a\\nb\\tc\\rd\"");
-    expect_value(LITERAL("\x1b[31m\0\x7f"), "\"\\u001b[31m\\u0000\\u007f\"", "\"\\u001b[31m\\u0000\\u007f\"");
-    expect_value(LITERAL("gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x90\x9d"),
+    expect_field(SPAN_LITERAL("plain-1.0/x:y,z"), "plain-1.0/x:y,z", "\"plain-1.0/x:y,z\"");
+    expect_field(SPAN_LITERAL(""), "\"\"", "\"\"");
+    expect_field(SPAN_LITERAL("a b"), "\"a b\"", "\"a b\"");
+    expect_field(SPAN_LITERAL("a=b"), "\"a=b\"", "\"a=b\"");
+    expect_field(SPAN_LITERAL("a\"b\\c"), "\"a\\\"b\\\\c\"", "\"a\\\"b\\\\c\"");
+    expect_field(SPAN_LITERAL("a\nb\tc\rd"), "\"a\\nb\\tc\\rd\"", "\"a\\nb\\tc\\rd\"");
+    expect_field(SPAN_LITERAL("\x1b[31m\0\x7f"), "\"\\u001b[31m\\u0000\\u007f\"", "\"\\u001b[31m\\u0000\\u007f\"");
+    expect_field(SPAN_LITERAL("gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x90\x9d"),
                  "\"gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x90\x9d\"",
                  "\"gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x90\x9d\"");
     /* A C1 control, which some terminals obey; the no-break space beside it stays. */
-    expect_value(LITERAL("\xc2\x9b\xc2\xa0"), "\"\\u009b\xc2\xa0\"", "\"\\u009b\xc2\xa0\"");
-    expect_value(LITERAL("a\xff\xfe"
-                         "b\xc3"),
+    expect_field(SPAN_LITERAL("\xc2\x9b\xc2\xa0"), "\"\\u009b\xc2\xa0\"", "\"\\u009b\xc2\xa0\"");
+    expect_field(SPAN_LITERAL("a\xff\xfe"
+                              "b\xc3"),
                  "\"a\\xff\\xfeb\\xc3\"", "\"a\\ufffd\\ufffdb\\ufffd\"");
-    expect_value(LITERAL("\xed\xa0\x80"), "\"\\xed\\xa0\\x80\"", "\"\\ufffd\\ufffd\\ufffd\"");
+    expect_field(SPAN_LITERAL("\xed\xa0\x80"), "\"\\xed\\xa0\\x80\"", "\"\\ufffd\\ufffd\\ufffd\"");
 }
 
 /* Whatever does not fit, the line is one line, is whole, and says that something is missing. */
