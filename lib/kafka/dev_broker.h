@@ -1,5 +1,5 @@
-/* An in-memory Kafka for trying things out (librdkafka's mock cluster). It keeps the last 5 MiB of a partition and nothing
- * after the process ends. One thread. */
+/* An in-memory Kafka for trying things out (librdkafka's mock cluster). It keeps the last 5 MiB of a partition and
+ * nothing after the process ends. One thread. */
 #ifndef KAFKA_DEV_BROKER_H
 #define KAFKA_DEV_BROKER_H
 

@@ -28,8 +28,8 @@ struct producer_header {
     struct span name, value;
 };
 
-/* Copies key and value. STATUS_UNAVAILABLE: the local queue is full, poll and try again. STATUS_INVALID: too large, or no
- * such topic name. */
+/* Copies key and value. STATUS_UNAVAILABLE: the local queue is full, poll and try again. STATUS_INVALID: too large, or
+ * no such topic name. */
 MUST_USE enum status producer_send(struct producer *producer, struct span topic, struct span key, struct span value,
                                    const struct producer_header *headers, size_t header_count, void *tag,
                                    struct error *error);
@@ -37,6 +37,6 @@ MUST_USE enum status producer_send(struct producer *producer, struct span topic,
 /* Hands out reports for up to timeout_ms (0: those at hand). */
 void producer_poll(struct producer *producer, int64_t timeout_ms);
 int64_t producer_waiting(const struct producer *producer); /* sent and not yet reported */
-int producer_fd(const struct producer *producer); /* readable when producer_poll has something */
+int producer_fd(const struct producer *producer);          /* readable when producer_poll has something */
 
 #endif

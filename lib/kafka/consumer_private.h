@@ -1,0 +1,74 @@
+/* What the consumer's files share. Private to them. */
+#ifndef KAFKA_CONSUMER_PRIVATE_H
+#define KAFKA_CONSUMER_PRIVATE_H
+
+#include "client_log.h"
+#include "kafka/consumer.h"
+
+struct rd_kafka_s;
+struct rd_kafka_queue_s;
+struct rd_kafka_message_s;
+struct rd_kafka_topic_partition_list_s;
+
+/* Happenings that callbacks noted, in order, until consumer_poll hands them out. */
+struct consumer_note {
+    struct consumer_note *next;
+    enum consumer_event_type type;
+    struct topic_partitions partitions;
+    bool lost;
+    struct error error;
+};
+
+/* Which answer librdkafka waits for. */
+enum consumer_awaits { AWAITS_NOTHING, AWAITS_ASSIGN, AWAITS_UNASSIGN };
+
+struct consumer {
+    struct rd_kafka_s *rk;
+    struct rd_kafka_queue_s *queue;
+    struct rd_kafka_queue_s *probe; /* answers to the question whether a broker is there; asked only while down */
+    struct consumer_client *client;
+    int fd;
+    char *group;
+    enum consumer_awaits awaits;
+    bool closing;
+    bool down;
+    bool failed;
+    struct error connection; /* the last thing that went wrong with a connection */
+    struct consumer_note *first_note, **last_note;
+    struct topic_partitions
+        assigned; /* offset: where reading began; CONSUMER_OFFSET_NONE: out of range, stands still */
+    struct topic_partitions to_start; /* assigned ones that the restart begins elsewhere */
+    struct topic_partitions paused;
+    int64_t restart_by_ms; /* 0: no restart is due */
+    struct client_log log;
+};
+
+/* librdkafka's handle must outlive every record of it: it is destroyed with the last reference, whichever thread drops
+ * it. */
+struct consumer_client *consumer_client_new(struct rd_kafka_s *rk);
+void consumer_client_unref(struct consumer_client *client, bool left_group);
+
+/* Fills event->record and takes the message. */
+void consumer_record_take(struct consumer_client *client, struct rd_kafka_message_s *message,
+                          struct consumer_record *record);
+
+/* Appends a note; partitions are taken. */
+void consumer_note(struct consumer *consumer, enum consumer_event_type type, struct topic_partitions partitions,
+                   bool lost, const char *text);
+
+/* Makes consumer_fd readable. */
+void consumer_wake(const struct consumer *consumer);
+
+/* No broker answers; one does. Each noted once. consumer_health_poll looks for the answer to the probe. */
+void consumer_health_down(struct consumer *consumer);
+void consumer_health_up(struct consumer *consumer);
+void consumer_health_poll(struct consumer *consumer);
+
+/* Starts all assigned partitions again from where they are, because librdkafka starts a failed one only so. */
+void consumer_restart(struct consumer *consumer);
+
+/* The topics that the settings name, as librdkafka wants them. */
+MUST_USE enum status consumer_subscription(const struct consumer_settings *settings,
+                                           struct rd_kafka_topic_partition_list_s **ret_list, struct error *error);
+
+#endif
