@@ -1,8 +1,8 @@
-/* All subscriptions of the installation, and which of them take an event: by (workspace, pattern) in hash tables, so that a
- * look-up costs the same with ten subscriptions and with a million.
+/* All subscriptions of the installation, and which of them take an event: by (workspace, pattern) in hash tables, so
+ * that a look-up costs the same with ten subscriptions and with a million.
  *
- * Not locked: many may read while nobody writes. The watcher builds a whole one before it is published, and later changes
- * it under its owner's write lock (dispatch/roster.h). */
+ * Not locked: many may read while nobody writes. The watcher builds a whole one before it is published, and later
+ * changes it under its owner's write lock (dispatch/roster.h). */
 #ifndef WEBHOOK_MATCHING_H
 #define WEBHOOK_MATCHING_H
 
@@ -12,8 +12,8 @@ struct matching;
 struct matching *matching_new(size_t expected);
 void matching_free(struct matching **matching);
 
-/* Takes the reference. Replaces an older version of the same id; an older version than the one there is dropped. A deleted one
- * removes the id. */
+/* Takes the reference. Replaces an older version of the same id; an older version than the one there is dropped. A
+ * deleted one removes the id. */
 void matching_put_take(struct matching *matching, struct subscription *subscription);
 
 /* Borrowed; NULL: unknown. */

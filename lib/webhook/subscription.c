@@ -219,8 +219,7 @@ void subscription_unref(struct subscription **subscription) {
 }
 
 size_t subscription_footprint_bytes(const struct subscription *subscription) {
-    bool alone = atomic_load_explicit(&subscription->gate->refs, memory_order_relaxed) == 1;
-    return offsetof(struct subscription, packed) + subscription->packed_bytes + (alone ? sizeof(struct gate) : 0);
+    return offsetof(struct subscription, packed) + subscription->packed_bytes + sizeof(struct gate);
 }
 
 /* Its bytes, absent or not. */
@@ -261,6 +260,17 @@ struct span subscription_event_type(const struct subscription *subscription, siz
         type = next_type(&at);
     }
     return type;
+}
+
+void subscription_event_types(const struct subscription *subscription, struct span *out) {
+    const char *at = packed_text(subscription, SUBSCRIPTION_TYPES).data;
+    for (size_t i = 0; i < subscription->event_type_count; i++) {
+        out[i] = next_type(&at);
+    }
+}
+
+struct span subscription_packed_types(const struct subscription *subscription) {
+    return packed_text(subscription, SUBSCRIPTION_TYPES);
 }
 
 struct span subscription_format(const struct subscription *subscription) {

@@ -102,13 +102,17 @@ MUST_USE enum status subscription_new(const struct subscription_spec *spec, stru
                                       struct subscription **ret_subscription, struct error *error);
 struct subscription *subscription_ref(struct subscription *subscription);
 void subscription_unref(struct subscription **subscription);
-/* The allocation, and the gate's where no other version shares it. */
+/* The allocation and its gate. */
 size_t subscription_footprint_bytes(const struct subscription *subscription);
 
 struct span subscription_workspace_id(const struct subscription *subscription);
 struct span subscription_workspace_name(const struct subscription *subscription);
 const char *subscription_url(const struct subscription *subscription); /* NUL-terminated */
 struct span subscription_event_type(const struct subscription *subscription, size_t index);
+/* All event_type_count of them, in order; out has room. */
+void subscription_event_types(const struct subscription *subscription, struct span *out);
+/* Their packed bytes: equal for two subscriptions exactly when their types are, order included. */
+struct span subscription_packed_types(const struct subscription *subscription);
 struct span subscription_format(const struct subscription *subscription);
 struct span subscription_template(const struct subscription *subscription);
 struct span subscription_signature_header(const struct subscription *subscription);
