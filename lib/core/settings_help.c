@@ -89,10 +89,9 @@ static void put_page(struct buffer *out, const struct settings_command *command)
         put_entry(out, command->options[i].name, command->options[i].argument, span_of(command->options[i].help));
     put_entry(out, "help", NULL, SPAN_LITERAL("Prints this page."));
 
-    buffer_text(
-        out,
-        "\nSettings, each an option and an environment variable. The option wins. VARIABLE_FILE names a file that\n"
-        "holds the value. Durations: 300ms, 5s, 5m, 2h, 30d; sizes: 512, 16KiB, 1MiB, 2GiB, 1TiB.\n");
+    buffer_text(out,
+                "\nSettings. Each is an option and an environment variable; the option wins. VARIABLE_FILE names a\n"
+                "file that holds the value. Durations: 300ms, 5s, 5m, 2h, 30d; sizes: 512, 16KiB, 1MiB, 2GiB.\n");
     const struct setting *table;
     size_t count = settings_table(&table);
     for (size_t i = 0; i < count; i++)
