@@ -83,6 +83,10 @@ void connection_set_timeout(struct connection *connection, int64_t timeout_ms) {
     connection->timeout_ms = timeout_ms;
 }
 
+int64_t connection_timeout(const struct connection *connection) {
+    return connection->timeout_ms;
+}
+
 /* At the start of each call. */
 static enum status begin(struct connection *connection, int64_t *ret_deadline_ms, struct error *error) {
     connection->sqlstate[0] = '\0';

@@ -3,7 +3,11 @@
  * connection breaks, closes the connection and gives STATUS_UNAVAILABLE; after that every call gives STATUS_UNAVAILABLE
  * until connection_open succeeded again. An error that the server reports gives STATUS_FAILED (connection_sqlstate
  * tells which), or STATUS_CONFLICT for serialization failures, deadlocks, lock timeouts and unique violations, and the
- * connection stays. */
+ * connection stays; inside a transaction the caller says ROLLBACK then. Errors that mean that this server can't serve
+ * us now count as a broken connection: shutting down, read-only (the old server of a fail-over), out of disk or memory,
+ * and a statement that the server cancelled because it took too long.
+ *
+ * No error and no log line has the connection string, a password, or the values of a row. */
 #ifndef DB_CONNECTION_H
 #define DB_CONNECTION_H
 
@@ -15,8 +19,10 @@ struct connection;
 struct connection *connection_new(const char *conninfo, const char *application_name);
 void connection_free(struct connection **connection);
 
-/* Dials (again). Sets the session: UTF-8, UTC, jit off, statement_timeout and idle_in_transaction_session_timeout a
- * little above timeout_ms, client_connection_check where the server knows it. */
+/* Dials (again), within timeout_ms (the look-up of a host's name apart: that is the C library's). Sets the session:
+ * UTF-8, UTC, jit off, read committed, synchronous_commit at least on, no lock_timeout; statement_timeout and
+ * idle_in_transaction_session_timeout a little above the larger of timeout_ms and connection_set_timeout;
+ * client_connection_check_interval where the server knows it. STATUS_INVALID: the connection string can't be read. */
 MUST_USE enum status connection_open(struct connection *connection, int64_t timeout_ms, struct error *error);
 bool connection_is_open(const struct connection *connection);
 void connection_close(struct connection *connection);
@@ -26,8 +32,10 @@ void connection_interrupt(struct connection *connection);
 
 const char *connection_sqlstate(const struct connection *connection); /* of the last STATUS_FAILED or _CONFLICT; "" */
 
-/* How long each of the following calls may take. 30 s at first. */
+/* How long each of the following calls may take. 30 s at first. The server's own limit follows at the next
+ * connection_open; who wants more from an open connection also sets statement_timeout. */
 void connection_set_timeout(struct connection *connection, int64_t timeout_ms);
+int64_t connection_timeout(const struct connection *connection);
 
 /* A statement, prepared on first use in each connection (by its address: declare it static const). sql has $1… */
 struct statement {
