@@ -2,7 +2,6 @@
 #include "net/client_private.h"
 
 #include "base/clock.h"
-#include <stdio.h>
 
 /* What a receiver may ask for at most; the retry policy has a ceiling of its own. */
 #define RETRY_AFTER_MAX_S (366 * 86400LL)
@@ -67,6 +66,13 @@ enum client_result result_of(const struct exchange *exchange, CURLcode code) {
     return result_of_code(code);
 }
 
+void result_text(char *out, size_t size, const char *text) {
+    size_t len = strnlen(text, size - 1);
+    for (size_t i = 0; i < len; i++)
+        out[i] = (unsigned char)text[i] < ' ' || text[i] == 0x7f ? ' ' : text[i];
+    out[len] = '\0';
+}
+
 void result_detail(const struct exchange *exchange, enum client_result result, CURLcode code, char *out, size_t size) {
     const char *text = exchange->text;
     if (result == CLIENT_ANSWERED)
@@ -79,10 +85,7 @@ void result_detail(const struct exchange *exchange, enum client_result result, C
         text = "the answer's headers are longer than 64 KiB";
     else if (!*text)
         text = curl_easy_strerror(code);
-    snprintf(out, size, "%s", text);
-    for (char *c = out; *c; c++)
-        if ((unsigned char)*c < ' ' || *c == 0x7f)
-            *c = ' ';
+    result_text(out, size, text);
 }
 
 int64_t result_retry_after_ms(CURL *easy, int64_t wall_ms) {
