@@ -102,6 +102,7 @@ struct taken {
     struct uuid key;
     int64_t taken_at_ms; /* monotonic */
     bool already_settled; /* announced for the tracker's sake alone */
+    bool parking;         /* its endpoints were asked to park */
 
     /* A rejected record's. */
     struct rejected *rejected;

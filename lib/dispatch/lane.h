@@ -8,6 +8,7 @@
 
 #include "base/crypto.h"
 #include "core/settings.h"
+#include "dispatch/budget.h"
 #include "dispatch/delivery.h"
 #include "dispatch/pulse.h"
 #include "net/guard.h"
@@ -23,6 +24,7 @@ struct lane_settings {
     const struct guard *guard;
     const struct keyring *keyring;
     struct recorder *recorder;
+    struct budget *budget;
     struct pulse *pulse;
     int number;
 };

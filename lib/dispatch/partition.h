@@ -20,9 +20,11 @@ struct partition {
     size_t done_len;
     int64_t reread_until_ms; /* wall; records up to it may be settled already: ask `events`; 0: none */
 
+    struct tracked *tracked; /* the recorder's alone */
+
     /* Written by the recorder, read by intake. */
     _Atomic int64_t settled_offset; /* the first that is not durably settled */
-    /* Written by intake, read by the lanes: no first attempt of it starts any more. */
+    /* Set by intake or the recorder, read by the lanes: no first attempt of it starts any more. */
     _Atomic bool revoked;
 };
 

@@ -21,6 +21,9 @@ struct recorder_settings {
     struct budget *budget;
     struct pulse *pulse;
     struct uuid process_id;
+    /* In the recorder's thread: PostgreSQL is not what it was when this process last wrote (rule P6). */
+    loop_fn *on_restored;
+    void *restored_ctx;
 };
 
 struct recorder *recorder_new(const struct recorder_settings *settings);

@@ -2,7 +2,10 @@
  * would have told, and a new connection begins with everything when it was away for longer than deleted rows are kept.
  *
  * The snapshot's xmin of one look is where the next one begins: a transaction that was still open then has an id at or
- * above it, so its rows are seen when it commits, however late. What is read twice is recognised by its version. */
+ * above it, so its rows are seen when it commits, however late. What is read twice is recognised by its version.
+ *
+ * The roster changes first and the lanes are told afterwards; those who match hand their deliveries on before they let go of
+ * the roster. So a lane never gets an older version after a newer one. */
 #include "dispatch/watcher.h"
 #include "base/clock.h"
 #include "base/memory.h"
@@ -165,10 +168,14 @@ static enum status load_changes(struct watcher *watcher, struct error *error) {
         if ((versions[changed] = version_of(watcher, rows, row, false)))
             changed++;
     result_free(&rows);
-    for (size_t i = 0; i < changed; i++)
-        tell_lane(watcher, versions[i]);
     if (changed) {
+        for (size_t i = 0; i < changed; i++)
+            subscription_ref(versions[i]);
         roster_change_take(watcher->settings.roster, versions, changed);
+        for (size_t i = 0; i < changed; i++) {
+            tell_lane(watcher, versions[i]);
+            subscription_unref(&versions[i]);
+        }
         const struct matching *matching = roster_begin(watcher->settings.roster);
         metric_set(watcher->count, (double)matching_count(matching));
         roster_end(watcher->settings.roster);

@@ -1,0 +1,523 @@
+/* One round of a lane: messages come in and line up at their targets; answers come in, are judged and handed on; at the
+ * end of the round every listed target starts what it may, and the recorder gets the round's outcomes in one batch.
+ *
+ * A target is listed while it has something waiting and a slot to start it with. One without a slot is listed again by the
+ * answer that frees one, or by the time at which its endpoint may be probed. */
+#include "dispatch/lane.h"
+#include "base/clock.h"
+#include "base/memory.h"
+#include "core/log.h"
+#include "core/metrics.h"
+#include "dispatch/recorder.h"
+#include "dispatch/sending.h"
+#include <stdio.h>
+
+#define TARGET_BUCKETS 16384 /* a power of two */
+#define TICK_MS 100
+#define SLOW_WAIT_MS 2000    /* a target whose queue waits longer for its endpoint is parked */
+#define TARGET_IDLE_MS 60000 /* what a quiet target keeps (signer, format) is given back after that */
+#define LOOKUP_PAUSE_MS 250
+#define SPARE_SENDINGS 256
+
+TAILQ_HEAD(target_list, target);
+TAILQ_HEAD(sending_list, sending);
+
+struct lane {
+    struct lane_settings settings;
+    struct loop *loop;
+    struct queue *queue;
+    struct client *client;
+    struct loop_timer *tick;
+    struct target *buckets[TARGET_BUCKETS];
+    size_t target_count;
+    struct target_list listed;
+    struct heap wakes; /* targets without a slot, by when they may be probed */
+    struct sending_list active, spare;
+    size_t spare_count;
+    struct queue_batch outcomes; /* of this round */
+    int64_t outcome_count;
+    uint64_t random;
+    int64_t ticks;
+    _Atomic int64_t waiting;
+    struct metric *connections, *in_flight, *started, *duration, *endpoints;
+};
+
+static void on_tick(void *ctx);
+static void on_round_end(void *ctx);
+
+/* ---- what is done with a delivery ---- */
+
+static uint32_t next_random(struct lane *lane) {
+    lane->random = lane->random * 6364136223846793005ULL + 1442695040888963407ULL;
+    return (uint32_t)(lane->random >> 32);
+}
+
+static void hand_over(struct lane *lane, struct delivery *delivery) {
+    queue_batch_add(&lane->outcomes, &delivery->message.node);
+    lane->outcome_count++;
+}
+
+static void end_with(struct lane *lane, struct delivery *delivery, enum outcome outcome) {
+    delivery->outcome = outcome;
+    hand_over(lane, delivery);
+}
+
+/* Ends everything that waits at a target. */
+static void end_waiting(struct lane *lane, struct target *target, enum outcome outcome) {
+    struct delivery *delivery;
+    while ((delivery = target_dequeue(target)))
+        end_with(lane, delivery, outcome);
+}
+
+/* From here on the delivery under way counts as a row's: the recorder gets a row leased to this process. */
+static void lease_in_flight(struct lane *lane, struct delivery *delivery) {
+    if (delivery->has_row)
+        return;
+    struct delivery *row = delivery_clone(delivery);
+    end_with(lane, row, OUTCOME_LEASED);
+    delivery->taken = NULL;
+    delivery->has_row = true;
+    delivery->parked_in_flight = true;
+    delivery->fence = 1;
+    partition_unref(&delivery->partition);
+}
+
+/* Rule S5: what waits goes to the schedule as held rows, what is under way gets a row of its own, and from now on new
+ * deliveries go straight there. */
+static void park(struct lane *lane, struct target *target) {
+    atomic_store_explicit(&target->subscription->gate->held, true, memory_order_relaxed);
+    end_waiting(lane, target, OUTCOME_PARKED);
+    struct delivery *delivery;
+    TAILQ_FOREACH(delivery, &target->in_flight, link)
+        lease_in_flight(lane, delivery);
+}
+
+/* ---- targets ---- */
+
+static size_t bucket_of(const struct uuid *id) {
+    uint64_t hash;
+    memcpy(&hash, id->bytes + 8, sizeof(hash));
+    return (hash * 0x9E3779B97F4A7C15ULL) >> 50 & (TARGET_BUCKETS - 1);
+}
+
+static struct target *find_target(struct lane *lane, const struct uuid *id) {
+    struct target *target = lane->buckets[bucket_of(id)];
+    while (target && !uuid_equal(&target->id, id))
+        target = target->hash_next;
+    return target;
+}
+
+static struct target *target_for(struct lane *lane, struct subscription *subscription) {
+    struct target *target = find_target(lane, &subscription->id);
+    if (target) {
+        target_set_version(target, subscription);
+        return target;
+    }
+    target = target_new(subscription);
+    size_t bucket = bucket_of(&target->id);
+    target->hash_next = lane->buckets[bucket];
+    lane->buckets[bucket] = target;
+    lane->target_count++;
+    return target;
+}
+
+static void list_target(struct lane *lane, struct target *target) {
+    if (target->listed || !target_has_waiting(target))
+        return;
+    target->listed = true;
+    TAILQ_INSERT_TAIL(&lane->listed, target, link);
+}
+
+static void unlist_target(struct lane *lane, struct target *target) {
+    if (target->listed)
+        TAILQ_REMOVE(&lane->listed, target, link);
+    target->listed = false;
+    heap_remove(&lane->wakes, &target->wake);
+}
+
+/* ---- sending ---- */
+
+static struct sending *take_sending(struct lane *lane) {
+    struct sending *sending = TAILQ_FIRST(&lane->spare);
+    if (sending) {
+        TAILQ_REMOVE(&lane->spare, sending, link);
+        lane->spare_count--;
+    } else {
+        sending = sending_new(lane);
+    }
+    TAILQ_INSERT_TAIL(&lane->active, sending, link);
+    return sending;
+}
+
+static void give_sending(struct lane *lane, struct sending *sending) {
+    TAILQ_REMOVE(&lane->active, sending, link);
+    if (lane->spare_count >= SPARE_SENDINGS || sending->body.capacity > 64 * 1024) {
+        sending_free(&sending);
+        return;
+    }
+    TAILQ_INSERT_HEAD(&lane->spare, sending, link);
+    lane->spare_count++;
+}
+
+static void on_answer(void *ctx, const struct client_response *response) {
+    struct sending *sending = ctx;
+    struct lane *lane = sending->lane;
+    struct target *target = sending->target;
+    struct delivery *delivery = sending->delivery;
+    int64_t now_ms = loop_now_ms(lane->loop);
+
+    sending_judge(delivery, response, lane->settings.settings, next_random(lane));
+    target_ended(target, delivery, delivery->decision.sign, now_ms);
+    if (!delivery->has_row || delivery->parked_in_flight)
+        atomic_fetch_sub_explicit(&lane->settings.budget->in_flight, 1, memory_order_relaxed);
+    if (response->result == CLIENT_TOO_MANY_LOOKUPS) {
+        delivery->outcome = OUTCOME_NONE;
+        mem_free(delivery->error);
+        delivery->error = NULL;
+        target_requeue(target, delivery);
+        target->pause_until_ms = now_ms + LOOKUP_PAUSE_MS;
+    } else {
+        metric_observe(lane->duration, (double)response->duration_us / 1e6);
+        hand_over(lane, delivery);
+    }
+    give_sending(lane, sending);
+    if (target->endpoint.state == ENDPOINT_OPEN && target_has_waiting(target))
+        park(lane, target);
+    list_target(lane, target);
+    target_publish(target, now_ms);
+}
+
+/* What can't even be made fails like an attempt would, and is tried again by the schedule: a key may come back. */
+static void fail_unmade(struct lane *lane, struct delivery *delivery, const struct error *error) {
+    struct client_response response = {.result = CLIENT_BAD_RESPONSE, .retry_after_ms = -1};
+    (void)snprintf(response.detail, sizeof(response.detail), "not sent: %.200s", error->text);
+    sending_judge(delivery, &response, lane->settings.settings, next_random(lane));
+    hand_over(lane, delivery);
+}
+
+static void start_delivery(struct lane *lane, struct target *target, struct delivery *delivery, int64_t now_ms) {
+    struct error error = {""};
+    struct subscription *current = target->subscription;
+    if (delivery->subscription != current) {
+        subscription_ref(current);
+        subscription_unref(&delivery->subscription);
+        delivery->subscription = current;
+    }
+    if (target_prepare(target, lane->settings.keyring, &error) != STATUS_OK) {
+        fail_unmade(lane, delivery, &error);
+        return;
+    }
+    struct sending *sending = take_sending(lane);
+    int64_t wall_ms = clock_wall_ms();
+    if (sending_make(sending, target, delivery, wall_ms, &error) != STATUS_OK) {
+        give_sending(lane, sending);
+        fail_unmade(lane, delivery, &error);
+        return;
+    }
+    struct client_request request = {
+        .url = subscription_url(current),
+        .headers = sending->headers,
+        .header_count = sending->header_count,
+        .body = buffer_view(&sending->body),
+        .timeout_ms = current->timeout_ms ? current->timeout_ms : lane->settings.settings->timeout_ms,
+    };
+    delivery->sent_at_ms = wall_ms;
+    target_started(target, delivery, now_ms);
+    if (!delivery->has_row)
+        atomic_fetch_add_explicit(&lane->settings.budget->in_flight, 1, memory_order_relaxed);
+    metric_add(lane->started, 1);
+    client_send(lane->client, &request, on_answer, sending);
+}
+
+/* A delivery that may not start any more goes back to where it is safe. */
+static bool may_start(struct lane *lane, struct delivery *delivery, int64_t now_ms) {
+    if (delivery->has_row && now_ms > delivery->lease_deadline_ms) {
+        end_with(lane, delivery, OUTCOME_DROPPED);
+        return false;
+    }
+    if (delivery->partition && atomic_load_explicit(&delivery->partition->revoked, memory_order_acquire)) {
+        end_with(lane, delivery, OUTCOME_PARKED);
+        return false;
+    }
+    return true;
+}
+
+static bool lane_is_full(struct lane *lane) {
+    return client_in_flight(lane->client) >= LANE_MAX_IN_FLIGHT;
+}
+
+static void start_target(struct lane *lane, struct target *target, int64_t now_ms) {
+    struct delivery *delivery;
+    while (!lane_is_full(lane) && target_has_waiting(target) && now_ms >= target->pause_until_ms &&
+           endpoint_slots(&target->endpoint, now_ms) > 0) {
+        delivery = target_dequeue(target);
+        if (may_start(lane, delivery, now_ms)) {
+            int64_t waited_ms = now_ms - delivery->enqueued_ms;
+            atomic_store_explicit(&target->subscription->gate->wait_ms, (int32_t)waited_ms, memory_order_relaxed);
+            start_delivery(lane, target, delivery, now_ms);
+        }
+    }
+    target_publish(target, now_ms);
+    if (!target_has_waiting(target))
+        return;
+    if (now_ms < target->pause_until_ms)
+        heap_set(&lane->wakes, &target->wake, target->pause_until_ms);
+    else if (endpoint_slots(&target->endpoint, now_ms) == 0 && endpoint_wake_ms(&target->endpoint) >= 0)
+        heap_set(&lane->wakes, &target->wake, endpoint_wake_ms(&target->endpoint));
+}
+
+static void start_listed(struct lane *lane) {
+    int64_t now_ms = loop_now_ms(lane->loop);
+    struct heap_entry *due;
+    while ((due = heap_top(&lane->wakes)) && due->due <= now_ms) {
+        struct target *target = (struct target *)((char *)due - offsetof(struct target, wake));
+        heap_remove(&lane->wakes, due);
+        list_target(lane, target);
+    }
+    if (!pulse_is_fresh(lane->settings.pulse, now_ms))
+        return;
+    struct target *target;
+    while (!lane_is_full(lane) && (target = TAILQ_FIRST(&lane->listed))) {
+        unlist_target(lane, target);
+        start_target(lane, target, now_ms);
+    }
+}
+
+/* ---- messages ---- */
+
+static void on_delivery(struct lane *lane, struct delivery *delivery) {
+    struct target *target = target_for(lane, delivery->subscription);
+    bool active = target->subscription->status == SUBSCRIPTION_ACTIVE;
+    bool held = atomic_load_explicit(&target->subscription->gate->held, memory_order_relaxed);
+    if (active && (!held || delivery->has_row)) {
+        target_enqueue(target, delivery, loop_now_ms(lane->loop));
+        list_target(lane, target);
+        return;
+    }
+    if (!delivery->has_row)
+        atomic_fetch_sub_explicit(&target->subscription->gate->queued, 1, memory_order_relaxed);
+    end_with(lane, delivery, active ? OUTCOME_PARKED : OUTCOME_CANCELLED);
+}
+
+static void on_version(struct lane *lane, struct subscription *subscription) {
+    struct target *target = find_target(lane, &subscription->id);
+    if (!target || !target_set_version(target, subscription))
+        return;
+    if (subscription->status != SUBSCRIPTION_ACTIVE)
+        end_waiting(lane, target, OUTCOME_CANCELLED);
+}
+
+static void each_target(struct lane *lane, void (*fn)(struct lane *, struct target *)) {
+    for (size_t i = 0; i < TARGET_BUCKETS; i++)
+        for (struct target *target = lane->buckets[i], *next; target; target = next) {
+            next = target->hash_next;
+            fn(lane, target);
+        }
+}
+
+static void release_list(struct lane *lane, struct target *target, struct delivery_list *list, int32_t *count) {
+    struct delivery *delivery, *next;
+    for (delivery = TAILQ_FIRST(list); delivery; delivery = next) {
+        next = TAILQ_NEXT(delivery, link);
+        if (!delivery->partition || !atomic_load_explicit(&delivery->partition->revoked, memory_order_acquire))
+            continue;
+        if (!count) {
+            lease_in_flight(lane, delivery);
+            continue;
+        }
+        TAILQ_REMOVE(list, delivery, link);
+        --*count;
+        atomic_fetch_sub_explicit(&target->subscription->gate->queued, 1, memory_order_relaxed);
+        end_with(lane, delivery, OUTCOME_PARKED);
+    }
+}
+
+/* Rule P7: what belongs to partitions that go elsewhere is left to the schedule. */
+static void release_target(struct lane *lane, struct target *target) {
+    release_list(lane, target, &target->first, &target->first_count);
+    release_list(lane, target, &target->in_flight, NULL);
+}
+
+static void on_messages(void *ctx, struct queue_node *first) {
+    struct lane *lane = ctx;
+    for (struct queue_node *node = first, *next; node; node = next) {
+        next = node->next;
+        struct message *message = MESSAGE_OF(node);
+        if (message->type == MESSAGE_DELIVERY) {
+            on_delivery(lane, (struct delivery *)message);
+            continue;
+        }
+        if (message->type == MESSAGE_RELEASE) {
+            each_target(lane, release_target);
+        } else if (message->type != MESSAGE_WAKE) {
+            struct subscription_message *about = (struct subscription_message *)message;
+            struct target *target = find_target(lane, &about->subscription->id);
+            if (message->type == MESSAGE_SUBSCRIPTION)
+                on_version(lane, about->subscription);
+            else if (target)
+                park(lane, target);
+            subscription_unref(&about->subscription);
+        }
+        mem_free(message);
+    }
+}
+
+/* ---- rounds and ticks ---- */
+
+static void on_round_end(void *ctx) {
+    struct lane *lane = ctx;
+    start_listed(lane);
+    if (!lane->outcomes.first)
+        return;
+    recorder_push(lane->settings.recorder, &lane->outcomes);
+    atomic_fetch_sub_explicit(&lane->waiting, lane->outcome_count, memory_order_relaxed);
+    lane->outcome_count = 0;
+}
+
+static void tick_target(struct lane *lane, struct target *target) {
+    int64_t now_ms = loop_now_ms(lane->loop);
+    int64_t wait_ms = target_wait_ms(target, now_ms);
+    if (target_has_waiting(target))
+        atomic_store_explicit(&target->subscription->gate->wait_ms, (int32_t)wait_ms, memory_order_relaxed);
+    else if (now_ms - target->busy_at_ms > TICK_MS)
+        atomic_store_explicit(&target->subscription->gate->wait_ms, 0, memory_order_relaxed);
+    bool endpoint_is_slow = wait_ms > SLOW_WAIT_MS && endpoint_slots(&target->endpoint, now_ms) == 0;
+    if (endpoint_is_slow && pulse_is_fresh(lane->settings.pulse, now_ms))
+        park(lane, target);
+    target_publish(target, now_ms);
+}
+
+static void retire_target(struct lane *lane, struct target *target) {
+    if (target_has_waiting(target) || !TAILQ_EMPTY(&target->in_flight) ||
+        loop_now_ms(lane->loop) - target->busy_at_ms < TARGET_IDLE_MS)
+        return;
+    struct target **link = &lane->buckets[bucket_of(&target->id)];
+    while (*link != target)
+        link = &(*link)->hash_next;
+    *link = target->hash_next;
+    unlist_target(lane, target);
+    target_free(&target);
+    lane->target_count--;
+}
+
+static void on_tick(void *ctx) {
+    struct lane *lane = ctx;
+    loop_timer_start(lane->tick, TICK_MS);
+    each_target(lane, tick_target);
+    if (++lane->ticks % 100 == 0)
+        each_target(lane, retire_target);
+    metric_set(lane->connections, (double)client_open_connections(lane->client));
+    metric_set(lane->in_flight, (double)client_in_flight(lane->client));
+    metric_set(lane->endpoints, (double)lane->target_count);
+}
+
+/* ---- life ---- */
+
+static void make_metrics(struct lane *lane) {
+    static const double SECONDS[] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30};
+    struct buffer label;
+    buffer_init(&label, 64);
+    char number[16];
+    (void)snprintf(number, sizeof(number), "%d", lane->settings.number);
+    metrics_label(&label, "lane", span_of(number));
+    lane->connections = metrics_gauge("hookcast_connections", "Open connections to receivers.", label.data);
+    lane->in_flight = metrics_gauge("hookcast_in_flight", "Webhooks under way.", label.data);
+    lane->endpoints = metrics_gauge("hookcast_endpoints", "Endpoints with recent traffic.", label.data);
+    lane->started = metrics_counter("hookcast_attempts_total", "Webhooks started.", label.data);
+    lane->duration = metrics_histogram("hookcast_attempt_seconds", "From the start of an attempt to its end.", label.data,
+                                       SECONDS, sizeof(SECONDS) / sizeof(SECONDS[0]));
+    buffer_deinit(&label);
+}
+
+enum status lane_new(const struct lane_settings *settings, struct lane **ret_lane, struct error *error) {
+    struct lane *lane = mem_calloc(1, sizeof(*lane));
+    char name[16];
+    (void)snprintf(name, sizeof(name), "lane-%d", settings->number);
+    lane->settings = *settings;
+    lane->loop = loop_new(name);
+    TAILQ_INIT(&lane->listed);
+    TAILQ_INIT(&lane->active);
+    TAILQ_INIT(&lane->spare);
+    heap_init(&lane->wakes);
+    crypto_random(&lane->random, sizeof(lane->random));
+    lane->queue = queue_new(lane->loop, on_messages, lane);
+    lane->tick = loop_timer_new(lane->loop, on_tick, lane);
+    loop_each_round(lane->loop, on_round_end, lane);
+    make_metrics(lane);
+    struct client_settings client = {
+        .guard = settings->guard,
+        .allow_http = settings->settings->allow_http,
+        .ca_file = settings->settings->ca_file,
+        .source_address = settings->settings->source_address,
+        .response_body_limit_bytes = (size_t)settings->settings->response_body_limit_bytes,
+    };
+    enum status status = client_new(lane->loop, &client, &lane->client, error);
+    if (status != STATUS_OK)
+        lane_free(&lane);
+    else
+        *ret_lane = lane;
+    return status;
+}
+
+void lane_start(struct lane *lane) {
+    loop_timer_start(lane->tick, TICK_MS);
+    loop_start(lane->loop);
+}
+
+void lane_stop(struct lane *lane) {
+    loop_stop(lane->loop);
+    loop_join(lane->loop);
+}
+
+static void drop_target(struct lane *lane, struct target *target) {
+    struct delivery *delivery;
+    while ((delivery = target_dequeue(target)))
+        delivery_free(&delivery);
+    while ((delivery = TAILQ_FIRST(&target->in_flight))) {
+        TAILQ_REMOVE(&target->in_flight, delivery, link);
+        delivery_free(&delivery);
+    }
+    unlist_target(lane, target);
+    target_free(&target);
+}
+
+void lane_free(struct lane **lane_ptr) {
+    struct lane *lane = *lane_ptr;
+    *lane_ptr = NULL;
+    if (!lane)
+        return;
+    if (lane->client)
+        client_free(&lane->client);
+    struct queue_node *left = queue_take(lane->queue);
+    if (left)
+        on_messages(lane, left);
+    each_target(lane, drop_target);
+    for (struct queue_node *node = lane->outcomes.first, *next; node; node = next) {
+        next = node->next;
+        struct delivery *delivery = (struct delivery *)MESSAGE_OF(node);
+        delivery_free(&delivery);
+    }
+    struct sending *sending;
+    TAILQ_CONCAT(&lane->spare, &lane->active, link);
+    while ((sending = TAILQ_FIRST(&lane->spare))) {
+        TAILQ_REMOVE(&lane->spare, sending, link);
+        sending_free(&sending);
+    }
+    heap_deinit(&lane->wakes);
+    loop_timer_free(&lane->tick);
+    queue_free(&lane->queue);
+    loop_free(&lane->loop);
+    mem_free(lane);
+}
+
+void lane_push(struct lane *lane, struct queue_batch *batch) {
+    int64_t count = 0;
+    for (struct queue_node *node = batch->first; node; node = node->next)
+        count += MESSAGE_OF(node)->type == MESSAGE_DELIVERY;
+    atomic_fetch_add_explicit(&lane->waiting, count, memory_order_relaxed);
+    queue_batch_push(lane->queue, batch);
+}
+
+int64_t lane_waiting(const struct lane *lane) {
+    return atomic_load_explicit(&lane->waiting, memory_order_relaxed);
+}

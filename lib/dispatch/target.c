@@ -1,0 +1,228 @@
+#include "dispatch/target.h"
+#include "base/clock.h"
+#include "base/memory.h"
+
+struct target *target_new(struct subscription *subscription) {
+    struct target *target = mem_calloc(1, sizeof(*target));
+    target->id = subscription->id;
+    target->subscription = subscription_ref(subscription);
+    endpoint_init(&target->endpoint,
+                  subscription->max_in_flight ? subscription->max_in_flight : ENDPOINT_DEFAULT_MAX_IN_FLIGHT);
+    TAILQ_INIT(&target->first);
+    TAILQ_INIT(&target->rows);
+    TAILQ_INIT(&target->in_flight);
+    buffer_init(&target->own_lines, 256 * 1024);
+    return target;
+}
+
+static void unprepare(struct target *target) {
+    format_unref(&target->format);
+    signer_free(&target->signer);
+    buffer_reset(&target->own_lines);
+    target->own_header_count = 0;
+    target->prepared_until_ms = 0;
+    target->prepared = false;
+}
+
+void target_free(struct target **target_ptr) {
+    struct target *target = *target_ptr;
+    *target_ptr = NULL;
+    CHECK(!target_has_waiting(target) && TAILQ_EMPTY(&target->in_flight));
+    unprepare(target);
+    buffer_deinit(&target->own_lines);
+    atomic_store_explicit(&target->subscription->gate->slots, ENDPOINT_START_CAP, memory_order_relaxed);
+    subscription_unref(&target->subscription);
+    mem_free(target);
+}
+
+bool target_set_version(struct target *target, struct subscription *subscription) {
+    if (subscription->version <= target->subscription->version)
+        return false;
+    subscription_ref(subscription);
+    subscription_unref(&target->subscription);
+    target->subscription = subscription;
+    endpoint_set_max(&target->endpoint,
+                     subscription->max_in_flight ? subscription->max_in_flight : ENDPOINT_DEFAULT_MAX_IN_FLIGHT);
+    unprepare(target);
+    return true;
+}
+
+static enum status open_sealed(const struct keyring *keyring, const struct uuid *id, struct span sealed,
+                               struct buffer *plain, struct error *error) {
+    char context[UUID_TEXT_LEN + 1];
+    uuid_format(id, context);
+    return keyring_open(keyring, span_of(context), sealed, plain, error);
+}
+
+struct secrets {
+    struct buffer text; /* unescaped, one after the other */
+    size_t starts[SIGNATURE_MAX_SECRETS + 1];
+    size_t count;
+    int64_t now_ms;
+    int64_t next_end_ms; /* 0: none */
+};
+
+/* One {"secret","until_ms"}: kept while it is valid. */
+static bool add_secret(void *ctx, const struct json_value *element) {
+    struct secrets *secrets = ctx;
+    struct json_value secret, until;
+    int64_t until_ms = 0;
+    if (secrets->count == SIGNATURE_MAX_SECRETS || !json_find(element->text, SPAN_LITERAL("secret"), &secret))
+        return true;
+    if (json_find(element->text, SPAN_LITERAL("until_ms"), &until) && until.type == JSON_NUMBER &&
+        json_int64(until.text, &until_ms) == STATUS_OK && until_ms < secrets->now_ms)
+        return true;
+    if (until_ms && (!secrets->next_end_ms || until_ms < secrets->next_end_ms))
+        secrets->next_end_ms = until_ms;
+    json_unescape(secret.text, &secrets->text);
+    secrets->starts[++secrets->count] = secrets->text.len;
+    return true;
+}
+
+static enum status prepare_signer(struct target *target, const struct keyring *keyring, struct error *error) {
+    struct span sealed = subscription_sealed_secrets(target->subscription);
+    if (!sealed.data || target->subscription->signature_style == SIGNATURE_NONE)
+        return STATUS_OK;
+    struct buffer plain;
+    buffer_init(&plain, 64 * 1024);
+    struct secrets secrets = {.now_ms = clock_wall_ms()};
+    buffer_init(&secrets.text, 64 * 1024);
+    enum status status = open_sealed(keyring, &target->id, sealed, &plain, error);
+    if (status == STATUS_OK) {
+        json_each_element(buffer_view(&plain), add_secret, &secrets);
+        struct span spans[SIGNATURE_MAX_SECRETS];
+        for (size_t i = 0; i < secrets.count; i++)
+            spans[i] = (struct span){secrets.text.data + secrets.starts[i], secrets.starts[i + 1] - secrets.starts[i]};
+        status = signer_new(spans, secrets.count, &target->signer, error);
+        target->prepared_until_ms = secrets.next_end_ms;
+    }
+    buffer_deinit(&secrets.text);
+    buffer_deinit(&plain);
+    return status;
+}
+
+struct own_headers {
+    struct target *target;
+    size_t starts[TARGET_MAX_OWN_HEADERS + 1];
+};
+
+static bool add_header(void *ctx, const struct json_member *member) {
+    struct own_headers *headers = ctx;
+    struct target *target = headers->target;
+    if (target->own_header_count == TARGET_MAX_OWN_HEADERS)
+        return false;
+    buffer_span(&target->own_lines, member->name);
+    buffer_text(&target->own_lines, ": ");
+    json_unescape(member->value.text, &target->own_lines);
+    buffer_char(&target->own_lines, '\0');
+    headers->starts[++target->own_header_count] = target->own_lines.len;
+    return true;
+}
+
+static enum status prepare_headers(struct target *target, const struct keyring *keyring, struct error *error) {
+    struct span sealed = subscription_sealed_headers(target->subscription);
+    if (!sealed.data)
+        return STATUS_OK;
+    struct buffer plain;
+    buffer_init(&plain, 256 * 1024);
+    struct own_headers headers = {.target = target};
+    enum status status = open_sealed(keyring, &target->id, sealed, &plain, error);
+    if (status == STATUS_OK)
+        json_each_member(buffer_view(&plain), add_header, &headers);
+    for (size_t i = 0; i < target->own_header_count; i++)
+        target->own_headers[i].line =
+            (struct span){target->own_lines.data + headers.starts[i], headers.starts[i + 1] - headers.starts[i] - 1};
+    buffer_deinit(&plain);
+    return status;
+}
+
+enum status target_prepare(struct target *target, const struct keyring *keyring, struct error *error) {
+    if (target->prepared && (!target->prepared_until_ms || clock_wall_ms() < target->prepared_until_ms))
+        return STATUS_OK;
+    unprepare(target);
+    struct span format = subscription_format(target->subscription);
+    struct span template = subscription_template(target->subscription);
+    enum status status = STATUS_OK;
+    if (template.data)
+        status = format_compile(template, &target->format, error);
+    else if (!(target->format = format_builtin(format)))
+        status = error_set(error, STATUS_INVALID, "payload_format: there is no format \"%.*s\"", SPAN_ARGS(format));
+    target->content_type = format_content_type(format);
+    if (status == STATUS_OK)
+        status = prepare_signer(target, keyring, error);
+    if (status == STATUS_OK)
+        status = prepare_headers(target, keyring, error);
+    target->prepared = status == STATUS_OK;
+    return status;
+}
+
+void target_enqueue(struct target *target, struct delivery *delivery, int64_t now_ms) {
+    delivery->enqueued_ms = now_ms;
+    target->busy_at_ms = now_ms;
+    if (delivery->has_row) {
+        TAILQ_INSERT_TAIL(&target->rows, delivery, link);
+        target->row_count++;
+    } else {
+        TAILQ_INSERT_TAIL(&target->first, delivery, link);
+        target->first_count++;
+    }
+}
+
+void target_requeue(struct target *target, struct delivery *delivery) {
+    if (delivery->has_row) {
+        TAILQ_INSERT_HEAD(&target->rows, delivery, link);
+        target->row_count++;
+    } else {
+        TAILQ_INSERT_HEAD(&target->first, delivery, link);
+        target->first_count++;
+        atomic_fetch_add_explicit(&target->subscription->gate->queued, 1, memory_order_relaxed);
+    }
+}
+
+struct delivery *target_dequeue(struct target *target) {
+    bool row = target->row_count > 0 && (target->row_turn || target->first_count == 0);
+    struct delivery_list *list = row ? &target->rows : &target->first;
+    struct delivery *delivery = TAILQ_FIRST(list);
+    if (!delivery)
+        return NULL;
+    TAILQ_REMOVE(list, delivery, link);
+    target->row_turn = !row;
+    if (row) {
+        target->row_count--;
+    } else {
+        target->first_count--;
+        atomic_fetch_sub_explicit(&target->subscription->gate->queued, 1, memory_order_relaxed);
+    }
+    return delivery;
+}
+
+int64_t target_wait_ms(const struct target *target, int64_t now_ms) {
+    const struct delivery *first = TAILQ_FIRST(&target->first), *row = TAILQ_FIRST(&target->rows);
+    int64_t wait_ms = first ? now_ms - first->enqueued_ms : 0;
+    return row && now_ms - row->enqueued_ms > wait_ms ? now_ms - row->enqueued_ms : wait_ms;
+}
+
+void target_started(struct target *target, struct delivery *delivery, int64_t now_ms) {
+    TAILQ_INSERT_TAIL(&target->in_flight, delivery, link);
+    target->rows_in_flight += delivery->has_row;
+    endpoint_started(&target->endpoint, now_ms);
+}
+
+void target_ended(struct target *target, struct delivery *delivery, enum endpoint_sign sign, int64_t now_ms) {
+    TAILQ_REMOVE(&target->in_flight, delivery, link);
+    target->rows_in_flight -= delivery->has_row && !delivery->parked_in_flight;
+    target->busy_at_ms = now_ms;
+    endpoint_ended(&target->endpoint, sign, now_ms);
+}
+
+/* Rows may use the whole cap while no first attempt waits and half of it otherwise; twice that may be here, so that the
+ * endpoint has work while the scheduler fetches more. */
+void target_publish(struct target *target, int64_t now_ms) {
+    int32_t may = 0;
+    if (target->endpoint.state == ENDPOINT_CLOSED)
+        may = 2 * (target->first_count ? (target->endpoint.cap + 1) / 2 : target->endpoint.cap);
+    else if (endpoint_slots(&target->endpoint, now_ms) > 0)
+        may = 1;
+    may -= target->row_count + target->rows_in_flight;
+    atomic_store_explicit(&target->subscription->gate->slots, may > 0 ? may : 0, memory_order_relaxed);
+}

@@ -1,0 +1,67 @@
+/* What a lane keeps for one subscription while there is something to send: its queues, its endpoint's health, and what its
+ * webhooks are made with. The lane's, as everything here. */
+#ifndef DISPATCH_TARGET_H
+#define DISPATCH_TARGET_H
+
+#include "base/crypto.h"
+#include "base/heap.h"
+#include "dispatch/delivery.h"
+#include "webhook/endpoint.h"
+#include "webhook/format.h"
+#include "webhook/signature.h"
+
+#define TARGET_MAX_OWN_HEADERS 32
+
+struct target {
+    struct uuid id;
+    struct subscription *subscription; /* the newest version known here */
+    struct endpoint endpoint;
+    struct delivery_list first, rows; /* waiting: first attempts, and schedule rows */
+    struct delivery_list in_flight;
+    int32_t first_count, row_count, rows_in_flight;
+    bool row_turn;           /* the next one to start is a row */
+    bool listed;             /* in the lane's list of those that may start something */
+    int64_t pause_until_ms;  /* monotonic; too many look-ups were under way */
+    int64_t busy_at_ms;      /* monotonic; when it last had something to do */
+    TAILQ_ENTRY(target) link;
+    struct target *hash_next;
+    struct heap_entry wake;
+
+    /* Made from the version by target_prepare. */
+    bool prepared;
+    int64_t prepared_until_ms; /* wall: a secret runs out; 0: none does */
+    struct format *format;
+    const char *content_type;
+    struct signer *signer; /* NULL: style none, or no secret */
+    struct buffer own_lines;
+    struct client_header own_headers[TARGET_MAX_OWN_HEADERS];
+    size_t own_header_count;
+};
+
+struct target *target_new(struct subscription *subscription);
+/* Its queues are empty. */
+void target_free(struct target **target);
+
+/* Takes over a newer version; an older one is ignored. Returns whether it did. */
+bool target_set_version(struct target *target, struct subscription *subscription);
+
+/* Opens secrets and headers and compiles the format, once a version. STATUS_INVALID: they can't be read (another key?). */
+MUST_USE enum status target_prepare(struct target *target, const struct keyring *keyring, struct error *error);
+
+void target_enqueue(struct target *target, struct delivery *delivery, int64_t now_ms);
+void target_requeue(struct target *target, struct delivery *delivery); /* at the head */
+/* The next to start, in fair turns between first attempts and rows; NULL: nothing waits. */
+struct delivery *target_dequeue(struct target *target);
+static inline bool target_has_waiting(const struct target *target) {
+    return target->first_count + target->row_count > 0;
+}
+/* How long the oldest one that waits has waited; 0: none. */
+int64_t target_wait_ms(const struct target *target, int64_t now_ms);
+
+void target_started(struct target *target, struct delivery *delivery, int64_t now_ms);
+void target_ended(struct target *target, struct delivery *delivery, enum endpoint_sign sign, int64_t now_ms);
+
+/* Tells the gate how many due rows may come. */
+void target_publish(struct target *target, int64_t now_ms);
+
+#endif
