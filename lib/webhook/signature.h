@@ -1,4 +1,5 @@
-/* Signatures of webhooks: Standard Webhooks 1.0 (`v1,` + base64 of HMAC-SHA256 over "id.timestamp.body") and the hex style
+/* Signatures of webhooks: Standard Webhooks 1.0 (`v1,` + base64 of HMAC-SHA256 over "id.timestamp.body") and the hex
+ * style
  * (`sha256=` + hex of HMAC-SHA256 over the body). A signer belongs to one thread. */
 #ifndef WEBHOOK_SIGNATURE_H
 #define WEBHOOK_SIGNATURE_H
@@ -26,8 +27,8 @@ void signer_standard(struct signer *signer, struct span id, int64_t timestamp_s,
 /* Appends "sha256=…" by the newest secret. */
 void signer_hex(struct signer *signer, struct span body, struct buffer *out);
 
-/* Whether a received header holds a valid v1 signature (any of the space-separated ones) by one of the secrets. For listen, verify
- * and tests. */
+/* Whether a received header holds a valid v1 signature (any of the space-separated ones) by one of the secrets. For
+ * listen, verify and tests. */
 bool signer_verify_standard(struct signer *signer, struct span id, int64_t timestamp_s, struct span body,
                             struct span header);
 bool signer_verify_hex(struct signer *signer, struct span body, struct span header);
