@@ -442,6 +442,9 @@ server {{
 
     kill = stop
 
+    def url(self):
+        return f"http://127.0.0.1:{self.port}/"
+
     def pid(self):
         try:
             with open(os.path.join(self.directory, "nginx.pid"), encoding="ascii") as pid_file:
@@ -450,8 +453,7 @@ server {{
             return None
 
     def describe(self):
-        return {"kind": "nginx", "port": self.port, "pid": self.pid(), "url": f"http://127.0.0.1:{self.port}/",
-                "log": self.log}
+        return {"kind": "nginx", "port": self.port, "pid": self.pid(), "url": self.url(), "log": self.log}
 
     def remove(self):
         self.stop()
