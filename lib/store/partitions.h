@@ -21,7 +21,7 @@ MUST_USE enum status partitions_ensure(struct connection *connection, struct err
 MUST_USE enum status partitions_maintain(struct connection *connection, int64_t retention_ms,
                                          int64_t payload_retention_ms, struct error *error);
 
-/* What a flush asks first (protocols: D2), in its transaction: the database's clock, and the range around it for which
+/* What a flush asks first (rule D2), in its transaction: the database's clock, and the range around it for which
  * every table by day has an attached partition that is not being taken off; lower_ms is in it, upper_ms is not. now_ms
  * may lie outside. created_at has to lie inside: see partitions_clamp. */
 struct partition_bounds {
