@@ -70,9 +70,10 @@ static void put_setting(struct buffer *out, const struct setting *setting) {
 
     struct buffer value;
     buffer_init(&value, 1024);
+    buffer_text(&value, "Value: ");
     setting_expects(setting, &value);
     const char *standard = setting->standard_text ? setting->standard_text : setting->standard;
-    buffer_printf(&value, "; default: %s", *standard ? standard : "none");
+    buffer_printf(&value, ". Default: %s.", *standard ? standard : "none");
     put_words(out, 0, buffer_view(&value));
     buffer_deinit(&value);
 }

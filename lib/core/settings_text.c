@@ -63,7 +63,7 @@ static bool is_address(int family, struct span text) {
 static bool is_host_port(struct span text, bool port_optional) {
     if (!is_word(text))
         return false;
-    struct span port = SPAN_NONE;
+    struct span port;
     if (text.data[0] == '[') {
         const char *end = memchr(text.data, ']', text.len);
         size_t len = end ? (size_t)(end - text.data) : 0;

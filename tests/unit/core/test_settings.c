@@ -452,7 +452,7 @@ static void test_help_names_everything_in_100_columns(void **state) {
     }
     assert_non_null(strstr(text, "  --skip-invalid "));
     assert_non_null(strstr(text, "  --example TYPE "));
-    assert_non_null(strstr(text, "a duration from 1s to 30s; default: 15s\n"));
+    assert_non_null(strstr(text, "Value: a duration from 1s to 30s. Default: 15s.\n"));
     for (const char *line = text, *end; *line; line = end + 1) {
         end = strchr(line, '\n');
         assert_true(columns(line, (size_t)(end - line)) <= 100);
