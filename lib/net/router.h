@@ -10,12 +10,13 @@
 struct route_params {
     size_t count;
     struct span names[ROUTE_MAX_PARAMS];
-    struct span values[ROUTE_MAX_PARAMS]; /* decoded */
+    struct span values[ROUTE_MAX_PARAMS]; /* decoded; they lie in the path or in `decoded`: never copy params */
+    char decoded[1024];
 };
 
 struct route {
     const char *method;
-    const char *path; /* "/api/v1/workspaces/{workspace_id}/subscription/{id}" */
+    const char *path;    /* "/api/v1/workspaces/{workspace_id}/subscription/{id}" */
     const void *handler; /* the caller's own; returned as it is */
 };
 
@@ -23,8 +24,10 @@ struct router;
 struct router *router_new(const struct route *routes, size_t count); /* routes are borrowed */
 void router_free(struct router **router);
 
-/* STATUS_NOT_FOUND: no such path. STATUS_CONFLICT: the path is there, the method is not; allow then names those that are
- * ("GET, PATCH, DELETE"). A trailing slash is ignored. HEAD is answered as GET. */
+/* STATUS_NOT_FOUND: no such path. STATUS_CONFLICT: the path is there, the method is not; allow, empty before, then
+ * names those that are ("GET, PATCH, DELETE"). path is as it came: its segments are decoded one by one, so that an
+ * encoded slash stays inside its segment. A named segment is never empty; a literal one counts before a named one. A
+ * trailing slash is ignored. HEAD is answered as GET. */
 MUST_USE enum status router_find(const struct router *router, const char *method, struct span path,
                                  const struct route **ret_route, struct route_params *ret_params, struct buffer *allow);
 

@@ -1,6 +1,6 @@
-/* An HTTP/1.1 server (libmicrohttpd) driven from a loop: it parses, bounds and hands over whole requests, and sends what
- * it is given. A request may be answered at once or later (`server_respond` from the same loop), so a handler that needs the
- * database can work elsewhere. One loop, one thread. TLS belongs to a proxy. */
+/* An HTTP/1.1 server (libmicrohttpd) driven from a loop: it parses, bounds and hands over whole requests, and sends
+ * what it is given. A request may be answered at once or later (`server_respond` from the same loop), so a handler that
+ * needs the database can work elsewhere. One loop, one thread. TLS belongs to a proxy. */
 #ifndef NET_SERVER_H
 #define NET_SERVER_H
 
@@ -14,23 +14,24 @@ struct request; /* one request; lives until it is answered */
 typedef void server_handler_fn(void *ctx, struct request *request);
 
 struct server_settings {
-    const char *listen;       /* "127.0.0.1:8080", "[::1]:8080", "*:8080", "127.0.0.1:0" for a free port */
-    size_t max_body_bytes;    /* a larger one is 413 before it is read */
-    size_t max_connections;   /* 1,024 when 0 */
-    int64_t idle_timeout_ms;  /* 60 s when 0 */
+    const char *listen;      /* "127.0.0.1:8080", "[::1]:8080", "*:8080", "127.0.0.1:0" for a free port */
+    size_t max_body_bytes;   /* a larger one is 413 before it is read */
+    size_t max_connections;  /* 1,024 when 0 */
+    int64_t idle_timeout_ms; /* 60 s when 0 */
     server_handler_fn *handler;
     void *ctx;
 };
 
 MUST_USE enum status server_open(struct loop *loop, const struct server_settings *settings, struct server **ret_server,
                                  struct error *error);
+/* What was not answered is cut off: nobody may answer it any more. Not from a handler. */
 void server_close(struct server **server);
 int server_port(const struct server *server);
 /* Stops accepting; what is under way goes on. */
 void server_quiesce(struct server *server);
 
 const char *request_method(const struct request *request);
-struct span request_path(const struct request *request);    /* decoded, without the query */
+struct span request_path(const struct request *request); /* as it came, without the query; router_find decodes */
 struct span request_query(const struct request *request, const char *name); /* decoded; SPAN_NONE: absent */
 typedef void request_query_fn(void *ctx, struct span name, struct span value);
 void request_each_query(const struct request *request, request_query_fn *fn, void *ctx);
@@ -38,12 +39,13 @@ struct span request_header(const struct request *request, const char *name); /* 
 struct span request_body(const struct request *request);
 const char *request_id(const struct request *request); /* x-request-id as it came when it is sane, else a new one */
 
-/* A header of the answer. */
+/* A header of the answer. One with a line break in its value is left out. */
 void request_set_header(struct request *request, const char *name, const char *value);
-/* Answers, once, and ends the request. The body is copied. content_type NULL: no body. */
+/* Answers, once, and ends the request. The body is copied. content_type NULL: no body. Every answer carries
+ * x-request-id. */
 void request_respond(struct request *request, int status, const char *content_type, struct span body);
-/* Answers with a body of unknown length, chunk by chunk: next fills out (empty: the end; false: cut the connection). Called in
- * the loop whenever the client can take more. */
+/* Answers with a body of unknown length, chunk by chunk: next fills out (empty: the end; false: cut the connection).
+ * Called in the loop whenever the client can take more. */
 typedef bool request_stream_fn(void *ctx, struct buffer *out);
 typedef void request_stream_end_fn(void *ctx);
 void request_respond_stream(struct request *request, int status, const char *content_type, request_stream_fn *next,
