@@ -334,7 +334,7 @@ static void add_key(struct matching *matching, uint32_t hash, uint32_t place) {
         return;
     }
     if (group->count == group->capacity) {
-        group = group_resize(matching, group, widened(group->capacity));
+        group = group_resize(matching, group, group->capacity + group->capacity / 2 + 1);
         matching->groups.items[slot->value & ~GROUP_BIT] = group;
     }
     group->places[group->count++] = place;
