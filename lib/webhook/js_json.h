@@ -1,6 +1,7 @@
 /* A JSON text as JavaScript's JSON.stringify(JSON.parse(text)) writes it (ECMA-262, 25.5): integer-like names first and
- * ascending, the last of duplicate names at the place of the first, numbers as doubles in their shortest form, escapes as
- * JSON.stringify chooses them, lone surrogates as \udxxx. For receivers who sign again what they parsed. Any thread. */
+ * ascending, the last of duplicate names at the place of the first, numbers as doubles in their shortest form, escapes
+ * as JSON.stringify chooses them, lone surrogates as \udxxx. For receivers who sign again what they parsed. Any thread.
+ */
 #ifndef WEBHOOK_JS_JSON_H
 #define WEBHOOK_JS_JSON_H
 

@@ -8,8 +8,8 @@
 
 #define SIGNATURE_MAX_SECRETS 5
 
-/* The key that a secret stands for: "whsec_" and base64 of 24–64 bytes; any other text is its own UTF-8 bytes, 8–512 of
- * them. STATUS_INVALID says what is wrong, never the secret. */
+/* The key that a secret stands for: "whsec_" and base64 of 24 to 64 bytes; any other text is its own UTF-8 bytes, 8 to
+ * 512 of them. STATUS_INVALID says what is wrong, never the secret. */
 MUST_USE enum status signature_key(struct span secret, struct buffer *ret_key, struct error *error);
 
 /* A new secret: whsec_ and 32 random bytes. */
