@@ -32,6 +32,14 @@ static struct {
     int databases;
 } pg_fixture;
 
+/* The repository's directory of migrations, found from where this file was compiled. */
+static inline const char *pg_fixture_sql(void) {
+    static char path[512];
+    static const char here[] = __FILE__;
+    snprintf(path, sizeof(path), "%.*s/../../../sql", (int)(strrchr(here, '/') - here), here);
+    return path;
+}
+
 static inline void pg_fixture_pause(void) {
     nanosleep(&(struct timespec){.tv_nsec = 10 * 1000 * 1000}, NULL);
 }
