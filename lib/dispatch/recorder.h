@@ -68,16 +68,19 @@ struct revoke_message {
     size_t count;
     struct partition *partitions[]; /* references */
 };
+void revoke_message_free(struct revoke_message **message);
 
 /* Which of these events are in `events` already (rule P4: a log that was made again). */
 struct reread_message {
     struct message message; /* MESSAGE_REREAD */
     struct queue *reply;
+    bool failed; /* PostgreSQL did not answer: ask again */
     size_t count;
     struct reread_item {
         struct event *event; /* a reference */
         bool known;
     } items[];
 };
+void reread_message_free(struct reread_message **message);
 
 #endif

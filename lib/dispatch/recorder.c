@@ -1,0 +1,589 @@
+/* The rhythm. Messages are sorted into what is open (records whose outcomes are still to come) and what is ready; at the end
+ * of a round everything ready goes into one flush, made while more arrives. When a flush fails it is kept as it is
+ * and made again, first thing, once PostgreSQL answers: nothing else is written before it.
+ *
+ *   open ──last outcome──▶ ready ──▶ flush ──COMMIT──▶ forgotten
+ *                                      └── failed ──▶ made again
+ */
+#include "base/clock.h"
+#include "base/memory.h"
+#include "core/log.h"
+#include "dispatch/lane.h"
+#include "dispatch/recorder_private.h"
+#include "store/process.h"
+#include <stdio.h>
+#include <time.h>
+
+#define TICK_MS 50
+#define GATHER_US 4000            /* two flushes begin at least this far apart, unless much is ready */
+#define FLUSH_MAX_DELIVERIES 4096
+#define FLUSH_MAX_BYTES (8 * 1024 * 1024)
+#define HEAD_LIMIT_MS 2000        /* a window's head that waits longer has its endpoints parked */
+#define REVOKE_ANSWERS_MS 300     /* rule P7 */
+#define RETRY_FIRST_MS 100
+#define RETRY_LONGEST_MS 2000
+
+/* ---- messages ---- */
+
+static void ready_taken(struct recorder *recorder, struct taken *taken) {
+    if (taken->partition->tracked)
+        TAILQ_REMOVE(&taken->partition->tracked->open, taken, link);
+    TAILQ_INSERT_TAIL(&recorder->ready, taken, link);
+    recorder->ready_count += 1 + taken->expected;
+}
+
+static void give_back(struct recorder *recorder, int64_t deliveries, int64_t bytes) {
+    atomic_fetch_sub_explicit(&recorder->settings.budget->deliveries, deliveries, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&recorder->settings.budget->bytes, bytes, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&recorder->waiting, deliveries, memory_order_relaxed);
+}
+
+/* What a taken counts for in the budget, as intake counted it. */
+static int64_t weight_of(const struct taken *taken) {
+    return taken->expected ? taken->expected : 1;
+}
+
+static void on_taken(struct recorder *recorder, struct taken *taken) {
+    struct tracked *tracked = taken->partition->tracked;
+    atomic_fetch_add_explicit(&recorder->waiting, weight_of(taken), memory_order_relaxed);
+    if (tracked) {
+        enum tracker_take take = tracker_take(tracked->tracker, taken->offset, &taken->key);
+        CHECK(take != TRACKER_FULL); /* intake keeps within the window */
+        if (take == TRACKER_SETTLED) {
+            CHECK(taken->already_settled);
+            give_back(recorder, weight_of(taken), (int64_t)taken->footprint_bytes);
+            taken_free(&taken);
+            return;
+        }
+        TAILQ_INSERT_TAIL(&tracked->open, taken, link);
+    }
+    if (taken->arrived == taken->expected)
+        ready_taken(recorder, taken);
+}
+
+static void on_outcome(struct recorder *recorder, struct delivery *delivery) {
+    struct taken *taken = delivery->taken;
+    if (!taken) {
+        if (delivery->outcome == OUTCOME_DROPPED) {
+            delivery_free(&delivery);
+            return;
+        }
+        TAILQ_INSERT_TAIL(&recorder->ready_rows, delivery, link);
+        recorder->ready_count++;
+        return;
+    }
+    size_t bytes = delivery->response_body_len;
+    taken->footprint_bytes += bytes;
+    atomic_fetch_add_explicit(&recorder->settings.budget->bytes, (int64_t)bytes, memory_order_relaxed);
+    CHECK(!taken->slots[delivery->slot].arrived);
+    taken->slots[delivery->slot].arrived = true;
+    TAILQ_INSERT_TAIL(&taken->outcomes, delivery, link);
+    if (++taken->arrived == taken->expected)
+        ready_taken(recorder, taken);
+}
+
+static void on_revoke(struct recorder *recorder, struct revoke_message *message) {
+    struct revoke_wait *wait = mem_calloc(1, sizeof(*wait));
+    wait->message = message;
+    wait->park_at_ms = clock_mono_ms() + REVOKE_ANSWERS_MS;
+    TAILQ_INSERT_TAIL(&recorder->revokes, wait, link);
+}
+
+static void on_adopt(struct recorder *recorder, struct adopt_message *message) {
+    struct adopt_wait *wait = mem_calloc(1, sizeof(*wait));
+    wait->message = message;
+    TAILQ_INSERT_TAIL(&recorder->adopts, wait, link);
+}
+
+static void on_message(struct recorder *recorder, struct message *message) {
+    struct error error = {""};
+    switch (message->type) {
+    case MESSAGE_DELIVERY:
+        on_outcome(recorder, (struct delivery *)message);
+        return;
+    case MESSAGE_TAKEN:
+        on_taken(recorder, (struct taken *)message);
+        return;
+    case MESSAGE_REVOKE:
+        on_revoke(recorder, (struct revoke_message *)message);
+        return;
+    case MESSAGE_ADOPT:
+        on_adopt(recorder, (struct adopt_message *)message);
+        return;
+    case MESSAGE_REREAD: {
+        struct reread_message *reread = (struct reread_message *)message;
+        if (!recorder->linked || recorder_reread(recorder, reread, &error) != STATUS_OK)
+            reread->failed = true; /* intake asks again */
+        queue_push(reread->reply, &message->node);
+        return;
+    }
+    default:
+        mem_free(message);
+    }
+}
+
+static void take_messages(struct recorder *recorder, struct queue_node *first) {
+    for (struct queue_node *node = first, *next; node; node = next) {
+        next = node->next;
+        on_message(recorder, MESSAGE_OF(node));
+    }
+}
+
+static void on_messages(void *ctx, struct queue_node *first) {
+    take_messages(ctx, first);
+}
+
+/* ---- adopting and giving up ---- */
+
+static void lag_metric(struct tracked *tracked) {
+    struct buffer labels;
+    char number[16];
+    (void)snprintf(number, sizeof(number), "%d", tracked->partition->number);
+    buffer_init(&labels, 1024);
+    metrics_label(&labels, "topic", span_of(tracked->partition->topic));
+    metrics_label(&labels, "partition", span_of(number));
+    tracked->lag_seconds = metrics_gauge("hookcast_oldest_unsettled_seconds",
+                                         "Age of the oldest record taken and not durably settled.", labels.data);
+    buffer_deinit(&labels);
+}
+
+static void track(struct recorder *recorder, struct partition *partition) {
+    struct error error;
+    struct tracked *tracked = mem_calloc(1, sizeof(*tracked));
+    struct span done = {partition->done ? partition->done : "", partition->done_len};
+    tracked->partition = partition_ref(partition);
+    if (tracker_new(partition->start_offset, &partition->last_key, done, &tracked->tracker, &error) != STATUS_OK) {
+        log_error("recorder", "the stored bitmap can't be read; records behind the prefix are looked at again",
+                  LOG_TEXT("topic", partition->topic), LOG_TEXT("error", error.text));
+        partition->done_len = 0;
+        CHECK(tracker_new(partition->start_offset, &partition->last_key, SPAN_NONE, &tracked->tracker, &error) ==
+              STATUS_OK);
+    }
+    TAILQ_INIT(&tracked->open);
+    tracked->flushed_next_offset = partition->start_offset;
+    partition->tracked = tracked;
+    lag_metric(tracked);
+    TAILQ_INSERT_TAIL(&recorder->tracked, tracked, link);
+}
+
+static void untrack(struct recorder *recorder, struct tracked *tracked) {
+    TAILQ_REMOVE(&recorder->tracked, tracked, link);
+    bool shared = false;
+    struct tracked *other;
+    TAILQ_FOREACH(other, &recorder->tracked, link) shared = shared || other->lag_seconds == tracked->lag_seconds;
+    if (!shared)
+        metric_free(&tracked->lag_seconds);
+    tracked->partition->tracked = NULL;
+    tracker_free(&tracked->tracker);
+    partition_unref(&tracked->partition);
+    mem_free(tracked);
+}
+
+static void serve_adopts(struct recorder *recorder) {
+    struct adopt_wait *wait;
+    while (recorder->linked && !recorder->flush.made && (wait = TAILQ_FIRST(&recorder->adopts))) {
+        struct error error = {""};
+        enum status status = recorder_adopt(recorder, wait->message, &error);
+        if (status != STATUS_OK) {
+            log_warn("recorder", "partitions can't be taken over yet", LOG_TEXT("error", error.text));
+            recorder->linked = connection_is_open(recorder->connection);
+            return;
+        }
+        for (size_t i = 0; i < wait->message->count; i++)
+            track(recorder, wait->message->items[i].partition);
+        TAILQ_REMOVE(&recorder->adopts, wait, link);
+        queue_push(wait->message->reply, &wait->message->message.node);
+        mem_free(wait);
+    }
+}
+
+static void tell_lanes(struct recorder *recorder, enum message_type type) {
+    for (int i = 0; i < recorder->lane_count; i++) {
+        struct queue_batch batch = {NULL, NULL};
+        queue_batch_add(&batch, &message_new(type)->node);
+        lane_push(recorder->lanes[i], &batch);
+    }
+}
+
+static bool has_open(struct recorder *recorder, const struct revoke_message *message) {
+    for (size_t i = 0; i < message->count; i++) {
+        struct tracked *tracked = message->partitions[i]->tracked;
+        if (tracked && (!TAILQ_EMPTY(&tracked->open) || tracked->in_flush))
+            return true;
+    }
+    const struct taken *taken;
+    TAILQ_FOREACH(taken, &recorder->ready, link) {
+        for (size_t i = 0; i < message->count; i++)
+            if (taken->partition == message->partitions[i])
+                return true;
+    }
+    return false;
+}
+
+/* Rule P7: answers for 300 ms, then the rest goes to the schedule; when all of it is written, intake may let go. */
+static void serve_revokes(struct recorder *recorder) {
+    struct revoke_wait *wait, *next;
+    for (wait = TAILQ_FIRST(&recorder->revokes); wait; wait = next) {
+        next = TAILQ_NEXT(wait, link);
+        struct revoke_message *message = wait->message;
+        if (!has_open(recorder, message)) {
+            for (size_t i = 0; i < message->count; i++)
+                if (message->partitions[i]->tracked)
+                    untrack(recorder, message->partitions[i]->tracked);
+            TAILQ_REMOVE(&recorder->revokes, wait, link);
+            queue_push(message->reply, &message->message.node);
+            mem_free(wait);
+        } else if (!wait->parked && clock_mono_ms() >= wait->park_at_ms) {
+            for (size_t i = 0; i < message->count; i++)
+                atomic_store_explicit(&message->partitions[i]->revoked, true, memory_order_release);
+            tell_lanes(recorder, MESSAGE_RELEASE);
+            wait->parked = true;
+        }
+    }
+}
+
+/* ---- parking (rule S5) ---- */
+
+static void park_endpoints(struct recorder *recorder, struct taken *taken) {
+    taken->parking = true;
+    for (uint32_t i = 0; i < taken->expected; i++) {
+        struct subscription *subscription = taken->slots[i].subscription;
+        if (taken->slots[i].arrived)
+            continue;
+        struct queue_batch batch = {NULL, NULL};
+        queue_batch_add(&batch, &subscription_message_new(MESSAGE_PARK, subscription)->node);
+        lane_push(recorder->lanes[subscription_lane_hash(&subscription->id) % (uint32_t)recorder->lane_count], &batch);
+    }
+}
+
+/* The window of a partition must not stand still behind one endpoint. */
+static void look_at_heads(struct recorder *recorder) {
+    int64_t now_ms = clock_mono_ms();
+    struct tracked *tracked;
+    TAILQ_FOREACH(tracked, &recorder->tracked, link) {
+        struct taken *head = TAILQ_FIRST(&tracked->open);
+        int64_t age_ms = head ? now_ms - head->taken_at_ms : 0;
+        bool mostly_full = tracker_span(tracked->tracker) > TRACKER_WINDOW / 2 && age_ms > 2 * TICK_MS;
+        if (head && !head->parking && pulse_is_fresh(recorder->settings.pulse, now_ms) &&
+            (age_ms > HEAD_LIMIT_MS || mostly_full))
+            park_endpoints(recorder, head);
+        metric_set(tracked->lag_seconds, (double)age_ms / 1000);
+    }
+}
+
+/* ---- flushing ---- */
+
+/* Moves what is ready into a flush. Settling in the trackers happens here, once, whether or not the transaction works at the
+ * first try. */
+static void fill_flush(struct recorder *recorder) {
+    struct flush *flush = &recorder->flush;
+    int64_t count = 0;
+    struct taken *taken;
+    struct delivery *delivery;
+    while (count < FLUSH_MAX_DELIVERIES && flush->bytes < FLUSH_MAX_BYTES && (taken = TAILQ_FIRST(&recorder->ready))) {
+        TAILQ_REMOVE(&recorder->ready, taken, link);
+        TAILQ_INSERT_TAIL(&flush->taken, taken, link);
+        count += 1 + taken->expected;
+        flush->deliveries += weight_of(taken);
+        flush->bytes += (int64_t)taken->footprint_bytes;
+        struct tracked *tracked = taken->partition->tracked;
+        if (tracked) {
+            tracker_settle(tracked->tracker, taken->offset);
+            tracked->in_flush = true;
+        }
+    }
+    while (count < FLUSH_MAX_DELIVERIES && (delivery = TAILQ_FIRST(&recorder->ready_rows))) {
+        TAILQ_REMOVE(&recorder->ready_rows, delivery, link);
+        TAILQ_INSERT_TAIL(&flush->rows, delivery, link);
+        count++;
+    }
+    recorder->ready_count -= count;
+    flush->made = true;
+}
+
+static void publish_progress(struct recorder *recorder) {
+    struct tracked *tracked, *next;
+    for (tracked = TAILQ_FIRST(&recorder->tracked); tracked; tracked = next) {
+        next = TAILQ_NEXT(tracked, link);
+        if (!tracked->in_flush)
+            continue;
+        tracked->in_flush = false;
+        if (tracked->lost)
+            continue;
+        tracked->flushed_next_offset = tracker_next_offset(tracked->tracker);
+        atomic_store_explicit(&tracked->partition->settled_offset, tracked->flushed_next_offset, memory_order_release);
+    }
+}
+
+static void flush_done(struct recorder *recorder) {
+    struct flush *flush = &recorder->flush;
+    struct taken *taken;
+    struct delivery *delivery;
+    recorder->flush_no++;
+    recorder->flushed_at_ms = clock_mono_ms();
+    recorder->gap = false;
+    atomic_store_explicit(&recorder->settings.pulse->beat_ms, recorder->flushed_at_ms, memory_order_release);
+    publish_progress(recorder);
+    recorder_flush_count(recorder);
+    metric_observe(recorder->flush_seconds, (double)(clock_mono_us() - flush->began_us) / 1e6);
+    recorder->settled_since += flush->deliveries;
+    give_back(recorder, flush->deliveries, flush->bytes);
+    while ((taken = TAILQ_FIRST(&flush->taken))) {
+        TAILQ_REMOVE(&flush->taken, taken, link);
+        taken_free(&taken);
+    }
+    while ((delivery = TAILQ_FIRST(&flush->rows))) {
+        TAILQ_REMOVE(&flush->rows, delivery, link);
+        delivery_free(&delivery);
+    }
+    flush->deliveries = flush->bytes = 0;
+    flush->made = flush->commit_sent = false;
+}
+
+static void away(struct recorder *recorder, const char *what, const struct error *error) {
+    int64_t pause_ms = recorder->retry_pause_ms ? recorder->retry_pause_ms * 2 : RETRY_FIRST_MS;
+    recorder->retry_pause_ms = pause_ms > RETRY_LONGEST_MS ? RETRY_LONGEST_MS : pause_ms;
+    recorder->retry_at_ms = clock_mono_ms() + recorder->retry_pause_ms;
+    if (!recorder->away)
+        log_warn("recorder", what, LOG_TEXT("error", error->text));
+    recorder->away = true;
+    metric_add(recorder->flush_failures, 1);
+}
+
+static void back(struct recorder *recorder) {
+    if (recorder->away)
+        log_info("recorder", "PostgreSQL takes rows again");
+    recorder->away = false;
+    recorder->retry_pause_ms = 0;
+}
+
+static void write_flush(struct recorder *recorder) {
+    struct error error = {""};
+    recorder->flush.began_us = clock_mono_us();
+    metric_observe(recorder->flush_deliveries, (double)recorder->flush.deliveries);
+    enum status status = recorder_flush_write(recorder, &error);
+    if (status == STATUS_CONFLICT)
+        status = recorder_flush_write(recorder, &error); /* a deadlock or a lock that took too long: once more at once */
+    if (status == STATUS_OK) {
+        back(recorder);
+        flush_done(recorder);
+        return;
+    }
+    recorder->linked = connection_is_open(recorder->connection) && status != STATUS_NOT_FOUND;
+    if (!recorder->linked)
+        connection_close(recorder->connection);
+    away(recorder, "rows can't be written; they are kept and tried again", &error);
+}
+
+static void link_up(struct recorder *recorder) {
+    struct error error = {""};
+    bool committed = false;
+    if (recorder_link(recorder, &committed, &error) != STATUS_OK) {
+        away(recorder, "PostgreSQL is away; deliveries wait", &error);
+        return;
+    }
+    if (committed)
+        flush_done(recorder);
+    else
+        recorder->flush.commit_sent = false;
+}
+
+static bool flush_is_due(struct recorder *recorder) {
+    int64_t since_us = clock_mono_us() - recorder->flush.began_us;
+    bool beat = clock_mono_ms() - recorder->flushed_at_ms >= PULSE_EVERY_MS;
+    return beat || recorder->flush.made || recorder->ready_count >= FLUSH_MAX_DELIVERIES / 8 ||
+           (recorder->ready_count > 0 && since_us >= GATHER_US);
+}
+
+static void adapt_budget(struct recorder *recorder) {
+    int64_t now_ms = clock_mono_ms(), took_ms = now_ms - recorder->rate_at_ms;
+    if (took_ms < 200)
+        return;
+    double rate = (double)recorder->settled_since * 1000 / (double)took_ms;
+    recorder->settled_per_s = rate > recorder->settled_per_s ? rate : 0.8 * recorder->settled_per_s + 0.2 * rate;
+    recorder->settled_since = 0;
+    recorder->rate_at_ms = now_ms;
+    int64_t limit = (int64_t)(recorder->settled_per_s * 0.7);
+    limit = limit < BUDGET_MIN_WAITING ? BUDGET_MIN_WAITING : limit > BUDGET_MAX_WAITING ? BUDGET_MAX_WAITING : limit;
+    atomic_store_explicit(&recorder->settings.budget->waiting_limit, limit, memory_order_relaxed);
+    metric_set(recorder->outstanding, (double)atomic_load(&recorder->settings.budget->deliveries));
+    metric_set(recorder->outstanding_bytes, (double)atomic_load(&recorder->settings.budget->bytes));
+}
+
+/* One look at everything there is to do. */
+static void turn(struct recorder *recorder) {
+    int64_t now_ms = clock_mono_ms();
+    if (recorder->flushed_at_ms && !pulse_is_fresh(recorder->settings.pulse, now_ms))
+        recorder->gap = true;
+    if (!recorder->linked && now_ms >= recorder->retry_at_ms)
+        link_up(recorder);
+    if (recorder->linked && now_ms >= recorder->retry_at_ms && flush_is_due(recorder)) {
+        if (!recorder->flush.made)
+            fill_flush(recorder);
+        write_flush(recorder);
+    }
+    serve_adopts(recorder);
+    serve_revokes(recorder);
+    look_at_heads(recorder);
+    adapt_budget(recorder);
+}
+
+static void on_round_end(void *ctx) {
+    struct recorder *recorder = ctx;
+    turn(recorder);
+    int64_t wait_ms = TICK_MS;
+    if (recorder->ready_count > 0 && recorder->linked && !recorder->away) {
+        int64_t left_us = GATHER_US - (clock_mono_us() - recorder->flush.began_us);
+        wait_ms = left_us > 0 ? (left_us + 999) / 1000 : 0;
+    }
+    loop_timer_start(recorder->timer, wait_ms);
+}
+
+static void on_timer(void *ctx) {
+    (void)ctx; /* It only makes a round happen. */
+}
+
+/* ---- life ---- */
+
+static void make_metrics(struct recorder *recorder) {
+    static const double SECONDS[] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5};
+    static const double COUNTS[] = {0, 1, 4, 16, 64, 256, 1024, 4096};
+    recorder->flush_seconds = metrics_histogram("hookcast_flush_seconds", "Duration of a transaction that records outcomes.",
+                                                NULL, SECONDS, sizeof(SECONDS) / sizeof(SECONDS[0]));
+    recorder->flush_deliveries = metrics_histogram("hookcast_flush_deliveries", "First attempts settled by one flush.", NULL,
+                                                   COUNTS, sizeof(COUNTS) / sizeof(COUNTS[0]));
+    recorder->flush_failures = metrics_counter("hookcast_flush_failures_total", "Flushes that did not work at once.", NULL);
+    const char *name = "hookcast_deliveries_total", *help = "Attempts recorded, by outcome.";
+    recorder->delivered = metrics_counter(name, help, "outcome=\"delivered\"");
+    recorder->failed = metrics_counter(name, help, "outcome=\"failed\"");
+    recorder->given_up = metrics_counter(name, help, "outcome=\"given_up\"");
+    recorder->cancelled = metrics_counter(name, help, "outcome=\"cancelled\"");
+    recorder->parked = metrics_counter("hookcast_parked_total", "Deliveries moved to the schedule before their answer.", NULL);
+    recorder->events_written = metrics_counter("hookcast_events_total", "Events recorded (those that matched).", NULL);
+    recorder->rejected_written = metrics_counter("hookcast_rejected_events_total", "Records kept as rejected.", NULL);
+    recorder->outstanding = metrics_gauge("hookcast_outstanding_deliveries", "Taken and not durably settled.", NULL);
+    recorder->outstanding_bytes = metrics_gauge("hookcast_outstanding_bytes", "Memory of what is not settled.", NULL);
+}
+
+struct recorder *recorder_new(const struct recorder_settings *settings) {
+    struct recorder *recorder = mem_calloc(1, sizeof(*recorder));
+    recorder->settings = *settings;
+    recorder->loop = loop_new("recorder");
+    recorder->queue = queue_new(recorder->loop, on_messages, recorder);
+    recorder->timer = loop_timer_new(recorder->loop, on_timer, recorder);
+    recorder->connection = connection_new(settings->settings->database_url, "hookcast recorder");
+    TAILQ_INIT(&recorder->tracked);
+    TAILQ_INIT(&recorder->ready);
+    TAILQ_INIT(&recorder->ready_rows);
+    TAILQ_INIT(&recorder->flush.taken);
+    TAILQ_INIT(&recorder->flush.rows);
+    TAILQ_INIT(&recorder->revokes);
+    TAILQ_INIT(&recorder->adopts);
+    /* A flush ends at 8 MiB of footprint; one event of a thousand answers of 16 KiB may lie on top. */
+    buffer_init(&recorder->events, 64 * 1024 * 1024);
+    buffer_init(&recorder->logs, 512 * 1024 * 1024);
+    buffer_init(&recorder->rejected, 64 * 1024 * 1024);
+    buffer_init(&recorder->done, 64 * 1024 * 1024);
+    buffer_init(&recorder->identity, 128);
+    recorder->schedule = schedule_batch_new();
+    recorder->rate_at_ms = clock_mono_ms();
+    make_metrics(recorder);
+    loop_each_round(recorder->loop, on_round_end, recorder);
+    return recorder;
+}
+
+void recorder_set_lanes(struct recorder *recorder, struct lane **lanes, int count) {
+    recorder->lanes = lanes;
+    recorder->lane_count = count;
+}
+
+void recorder_start(struct recorder *recorder) {
+    loop_timer_start(recorder->timer, 0);
+    loop_start(recorder->loop);
+}
+
+void recorder_stop(struct recorder *recorder, int64_t deadline_ms) {
+    loop_stop(recorder->loop);
+    loop_join(recorder->loop);
+    struct error error;
+    do {
+        struct queue_node *left = queue_take(recorder->queue);
+        if (left)
+            take_messages(recorder, left);
+        if (recorder->ready_count == 0 && !recorder->flush.made)
+            break;
+        turn(recorder);
+        if (!recorder->linked) {
+            struct timespec pause = {0, 20 * 1000 * 1000};
+            (void)nanosleep(&pause, NULL);
+        }
+    } while (clock_mono_ms() < deadline_ms);
+    if (recorder->linked && process_forget(recorder->connection, &recorder->settings.process_id, &error) != STATUS_OK)
+        log_debug("recorder", "this process's row stays for an hour", LOG_TEXT("error", error.text));
+    if (recorder->ready_count > 0 || recorder->flush.made)
+        log_warn("recorder", "stopped with outcomes that could not be written; they will be sent again",
+                 LOG_INT("count", recorder->ready_count + recorder->flush.deliveries));
+}
+
+static void free_taken_list(struct taken_list *list) {
+    struct taken *taken;
+    while ((taken = TAILQ_FIRST(list))) {
+        TAILQ_REMOVE(list, taken, link);
+        taken_free(&taken);
+    }
+}
+
+static void free_delivery_list(struct delivery_list *list) {
+    struct delivery *delivery;
+    while ((delivery = TAILQ_FIRST(list))) {
+        TAILQ_REMOVE(list, delivery, link);
+        delivery_free(&delivery);
+    }
+}
+
+void recorder_free(struct recorder **recorder_ptr) {
+    struct recorder *recorder = *recorder_ptr;
+    *recorder_ptr = NULL;
+    if (!recorder)
+        return;
+    struct tracked *tracked;
+    while ((tracked = TAILQ_FIRST(&recorder->tracked))) {
+        free_taken_list(&tracked->open);
+        untrack(recorder, tracked);
+    }
+    free_taken_list(&recorder->ready);
+    free_taken_list(&recorder->flush.taken);
+    free_delivery_list(&recorder->ready_rows);
+    free_delivery_list(&recorder->flush.rows);
+    struct revoke_wait *revoke;
+    while ((revoke = TAILQ_FIRST(&recorder->revokes))) {
+        TAILQ_REMOVE(&recorder->revokes, revoke, link);
+        revoke_message_free(&revoke->message);
+        mem_free(revoke);
+    }
+    struct adopt_wait *adopt;
+    while ((adopt = TAILQ_FIRST(&recorder->adopts))) {
+        TAILQ_REMOVE(&recorder->adopts, adopt, link);
+        adopt_message_free(&adopt->message);
+        mem_free(adopt);
+    }
+    buffer_deinit(&recorder->events);
+    buffer_deinit(&recorder->logs);
+    buffer_deinit(&recorder->rejected);
+    buffer_deinit(&recorder->done);
+    buffer_deinit(&recorder->identity);
+    schedule_batch_free(&recorder->schedule);
+    connection_free(&recorder->connection);
+    loop_timer_free(&recorder->timer);
+    queue_free(&recorder->queue);
+    loop_free(&recorder->loop);
+    mem_free(recorder);
+}
+
+void recorder_push(struct recorder *recorder, struct queue_batch *batch) {
+    queue_batch_push(recorder->queue, batch);
+}
+
+int64_t recorder_waiting(const struct recorder *recorder) {
+    return atomic_load_explicit(&recorder->waiting, memory_order_relaxed);
+}

@@ -1,0 +1,318 @@
+/* One flush: a transaction that writes whole events (rule P2), the outcomes of schedule rows, and progress.
+ *
+ *   BEGIN · heartbeat and clock · progress, where the epoch is still ours · COPY events, rejected, logs ·
+ *   holds, new rows, retries, ends · disabled subscriptions · COMMIT
+ *
+ * Locks are taken in that order by everybody (rule P9). */
+#include "base/clock.h"
+#include "base/memory.h"
+#include "dispatch/recorder_private.h"
+#include "store/events.h"
+#include "store/logs.h"
+#include "store/process.h"
+#include "store/roster_rows.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+#define LEASE_MARGIN_MS 30000
+#define DAYS_EVERY_MS 60000
+
+static int by_key(const void *a, const void *b) {
+    const struct tracked *x = *(struct tracked *const *)a, *y = *(struct tracked *const *)b;
+    int order = strcmp(x->partition->topic, y->partition->topic);
+    return order ? order : (x->partition->number > y->partition->number) - (x->partition->number < y->partition->number);
+}
+
+/* Advances the partitions that this flush touches; after a gap all of them, so that a lost one is noticed before the pulse
+ * beats again (rule P8). */
+static enum status advance(struct recorder *recorder, struct error *error) {
+    struct tracked *tracked, **sorted;
+    size_t count = 0, total = 0;
+    TAILQ_FOREACH(tracked, &recorder->tracked, link) total++;
+    if (total == 0)
+        return STATUS_OK;
+    sorted = mem_calloc(total, sizeof(struct tracked *));
+    TAILQ_FOREACH(tracked, &recorder->tracked, link) {
+        if (!tracked->lost && (tracked->in_flush || recorder->gap))
+            sorted[count++] = tracked;
+    }
+    qsort(sorted, count, sizeof(struct tracked *), by_key);
+    struct progress_row *rows = mem_calloc(count + 1, sizeof(*rows));
+    size_t *ends = mem_calloc(count + 1, sizeof(size_t));
+    bool *owned = mem_calloc(count + 1, sizeof(bool));
+    buffer_reset(&recorder->done);
+    for (size_t i = 0; i < count; i++) {
+        tracker_encode(sorted[i]->tracker, &recorder->done);
+        ends[i] = recorder->done.len;
+    }
+    for (size_t i = 0; i < count; i++) {
+        size_t start = i ? ends[i - 1] : 0;
+        rows[i] = (struct progress_row){
+            .topic = span_of(sorted[i]->partition->topic),
+            .partition = sorted[i]->partition->number,
+            .epoch = sorted[i]->partition->epoch,
+            .next_offset = tracker_next_offset(sorted[i]->tracker),
+            .last_key = tracker_last_key(sorted[i]->tracker),
+            .done = {recorder->done.data ? recorder->done.data + start : "", ends[i] - start},
+        };
+    }
+    enum status status = STATUS_OK;
+    if (count)
+        status = progress_advance(recorder->connection, span_of(recorder->settings.settings->group), rows, count, owned,
+                                  error);
+    for (size_t i = 0; i < count && status == STATUS_OK; i++) {
+        if (owned[i])
+            continue;
+        sorted[i]->lost = true;
+        atomic_store_explicit(&sorted[i]->partition->revoked, true, memory_order_release);
+    }
+    mem_free(owned);
+    mem_free(ends);
+    mem_free(rows);
+    mem_free(sorted);
+    return status;
+}
+
+static struct span error_code(const struct delivery *delivery) {
+    if (delivery->outcome == OUTCOME_CANCELLED)
+        return SPAN_LITERAL("cancelled");
+    if (delivery->decision.action == RETRY_DONE)
+        return SPAN_NONE;
+    return delivery->result == CLIENT_ANSWERED ? SPAN_LITERAL("http_status") : span_of(client_result_name(delivery->result));
+}
+
+static void log_delivery(struct recorder *recorder, const struct delivery *delivery, int64_t now_ms) {
+    const struct event *event = delivery->event;
+    const struct subscription *subscription = delivery->subscription;
+    bool attempted = delivery->outcome == OUTCOME_ATTEMPTED;
+    bool done = attempted && delivery->decision.action == RETRY_DONE;
+    bool again = attempted && delivery->decision.action == RETRY_AGAIN;
+    char answered[64];
+    (void)snprintf(answered, sizeof(answered), "the endpoint answered %d", delivery->status_code);
+    struct span text = SPAN_NONE;
+    if (!attempted)
+        text = subscription->status == SUBSCRIPTION_ACTIVE ? SPAN_LITERAL("the subscription was paused in between")
+                                                           : SPAN_LITERAL("the subscription is not active");
+    else if (!done)
+        text = delivery->error ? span_of(delivery->error) : span_of(answered);
+    struct log_row row = {
+        .created_at_ms = now_ms,
+        .id = uuid_new(now_ms),
+        .workspace_id = event->workspace_id,
+        .event_key = event->key,
+        .event_id = event->id,
+        .subscription_id = subscription->id,
+        .event_type = event->event_type,
+        .webhook_url = span_of(subscription_url(subscription)),
+        .delivery_status = done ? "success" : attempted ? "failed" : "cancelled",
+        .status_code = delivery->status_code,
+        .response_body = {delivery->response_body, delivery->response_body_len},
+        .error = text,
+        .error_code = error_code(delivery),
+        .attempt = delivery->attempt,
+        .duration_ms = attempted ? delivery->duration_ms : -1,
+        .next_attempt_at_ms = again ? now_ms + delivery->decision.delay_ms : 0,
+        .given_up = attempted && !done && !again,
+        .render_version = attempted && delivery->sent_at_ms ? subscription->render_version : 0,
+        .sent_at_ms = delivery->sent_at_ms,
+    };
+    logs_row(&recorder->logs, &row);
+}
+
+static struct schedule_key key_of(const struct delivery *delivery) {
+    return (struct schedule_key){delivery->event->workspace_id, delivery->subscription->id, delivery->row_key};
+}
+
+/* What a first attempt leaves behind in the schedule. */
+static void schedule_first(struct recorder *recorder, const struct delivery *delivery) {
+    struct schedule_new row = {
+        .key = key_of(delivery),
+        .event = delivery->event,
+        .attempt = delivery->attempt,
+        .activation = delivery->activation,
+    };
+    switch (delivery->outcome) {
+    case OUTCOME_ATTEMPTED:
+        if (delivery->decision.action != RETRY_AGAIN)
+            return;
+        row.attempt++;
+        row.due_in_ms = delivery->decision.delay_ms;
+        break;
+    case OUTCOME_PARKED:
+        row.held = true;
+        break;
+    case OUTCOME_LEASED:
+        row.lease_ms = recorder->settings.settings->timeout_ms + LEASE_MARGIN_MS;
+        if (delivery->subscription->timeout_ms)
+            row.lease_ms = delivery->subscription->timeout_ms + LEASE_MARGIN_MS;
+        break;
+    case OUTCOME_DELAYED:
+        row.due_at_ms = delivery->due_at_ms;
+        break;
+    default:
+        return;
+    }
+    schedule_batch_new_row(recorder->schedule, &row);
+}
+
+/* What becomes of a schedule row. */
+static void schedule_row(struct recorder *recorder, const struct delivery *delivery) {
+    struct schedule_key key = key_of(delivery);
+    bool attempted = delivery->outcome == OUTCOME_ATTEMPTED;
+    if (attempted && delivery->decision.action == RETRY_AGAIN)
+        schedule_batch_retry(recorder->schedule, &key, delivery->fence, delivery->attempt + 1,
+                             delivery->decision.delay_ms);
+    else if (delivery->outcome == OUTCOME_PARKED)
+        schedule_batch_hold(recorder->schedule, &key, delivery->fence);
+    else if (attempted && delivery->decision.action == RETRY_DONE && delivery->parked_in_flight)
+        schedule_batch_finish(recorder->schedule, &key, -1);
+    else
+        schedule_batch_finish(recorder->schedule, &key, delivery->fence);
+}
+
+static bool leaves_log(const struct delivery *delivery) {
+    return delivery->outcome == OUTCOME_ATTEMPTED || delivery->outcome == OUTCOME_CANCELLED;
+}
+
+static void write_rejected(struct recorder *recorder, const struct taken *taken, int64_t now_ms) {
+    const struct rejected *rejected = taken->rejected;
+    struct rejected_row row = {
+        .created_at_ms = now_ms,
+        .id = taken->key,
+        .code = span_of(rejected->code),
+        .reason = span_of(rejected->reason),
+        .topic = span_of(taken->partition->topic),
+        .partition = taken->partition->number,
+        .offset = taken->offset,
+        .record_time_ms = rejected->record_time_ms,
+        .record_key = rejected->has_key ? rejected->record_key : SPAN_NONE,
+        .headers = rejected->headers,
+        .value = rejected->has_value ? rejected->value : SPAN_NONE,
+    };
+    events_rejected_row(&recorder->rejected, &row);
+}
+
+static void build(struct recorder *recorder, int64_t now_ms) {
+    buffer_reset(&recorder->events);
+    buffer_reset(&recorder->logs);
+    buffer_reset(&recorder->rejected);
+    schedule_batch_reset(recorder->schedule);
+    struct taken *taken;
+    struct delivery *delivery;
+    TAILQ_FOREACH(taken, &recorder->flush.taken, link) {
+        bool ours = taken->partition->tracked && !taken->partition->tracked->lost;
+        if (ours && taken->rejected)
+            write_rejected(recorder, taken, now_ms);
+        if (ours && taken->matched)
+            events_row(&recorder->events, now_ms, taken->event, taken->skipped, taken->skipped_count);
+        TAILQ_FOREACH(delivery, &taken->outcomes, link) {
+            if (leaves_log(delivery))
+                log_delivery(recorder, delivery, now_ms);
+            if (ours)
+                schedule_first(recorder, delivery);
+        }
+    }
+    TAILQ_FOREACH(delivery, &recorder->flush.rows, link) {
+        if (leaves_log(delivery))
+            log_delivery(recorder, delivery, now_ms);
+        schedule_row(recorder, delivery);
+    }
+}
+
+/* 410: the receiver wants no more. */
+static enum status disable_gone(struct recorder *recorder, struct delivery_list *list, struct error *error) {
+    enum status status = STATUS_OK;
+    struct delivery *delivery;
+    TAILQ_FOREACH(delivery, list, link) {
+        if (status == STATUS_OK && delivery->outcome == OUTCOME_ATTEMPTED &&
+            delivery->decision.action == RETRY_DISABLE)
+            status = roster_disable(recorder->connection, delivery->event->workspace_id, &delivery->subscription->id,
+                                    delivery->activation, SPAN_LITERAL("the endpoint answered 410 Gone"), error);
+    }
+    return status;
+}
+
+static enum status write_rows(struct recorder *recorder, struct error *error) {
+    CHECK(!recorder->events.overflowed && !recorder->logs.overflowed && !recorder->rejected.overflowed);
+    enum status status = events_copy(recorder->connection, buffer_view(&recorder->events), error);
+    if (status == STATUS_OK)
+        status = events_copy_rejected(recorder->connection, buffer_view(&recorder->rejected), error);
+    if (status == STATUS_OK)
+        status = logs_copy(recorder->connection, buffer_view(&recorder->logs), error);
+    if (status == STATUS_OK && !schedule_batch_is_empty(recorder->schedule))
+        status = schedule_write(recorder->connection, recorder->schedule, error);
+    struct taken *taken;
+    TAILQ_FOREACH(taken, &recorder->flush.taken, link) {
+        if (status == STATUS_OK)
+            status = disable_gone(recorder, &taken->outcomes, error);
+    }
+    return status == STATUS_OK ? disable_gone(recorder, &recorder->flush.rows, error) : status;
+}
+
+/* The days change seldom, and a flush that meets a missing one is made again with fresh bounds: once a minute is enough. */
+static enum status read_days(struct recorder *recorder, struct error *error) {
+    int64_t now_ms = clock_mono_ms();
+    if (recorder->days_at_ms && now_ms - recorder->days_at_ms < DAYS_EVERY_MS)
+        return STATUS_OK;
+    enum status status = partitions_ensure(recorder->connection, error);
+    if (status == STATUS_OK)
+        status = partitions_read_bounds(recorder->connection, &recorder->days, error);
+    if (status == STATUS_OK)
+        recorder->days_at_ms = now_ms;
+    return status;
+}
+
+enum status recorder_flush_write(struct recorder *recorder, struct error *error) {
+    int64_t now_ms = 0;
+    enum status status = read_days(recorder, error);
+    if (status == STATUS_OK)
+        status = connection_exec(recorder->connection, "BEGIN", error);
+    if (status == STATUS_OK)
+        status = process_beat(recorder->connection, &recorder->settings.process_id, recorder->flush_no + 1, &now_ms, error);
+    if (status == STATUS_OK)
+        status = advance(recorder, error);
+    if (status == STATUS_OK) {
+        build(recorder, partitions_clamp(&recorder->days, now_ms));
+        status = write_rows(recorder, error);
+    }
+    if (status == STATUS_OK) {
+        recorder->flush.commit_sent = true;
+        status = connection_exec(recorder->connection, "COMMIT", error);
+        if (status != STATUS_UNAVAILABLE)
+            recorder->flush.commit_sent = false;
+    } else if (status != STATUS_UNAVAILABLE) {
+        recorder->days_at_ms = 0;
+        struct error ignored;
+        if (connection_exec(recorder->connection, "ROLLBACK", &ignored) != STATUS_OK)
+            connection_close(recorder->connection);
+    }
+    return status;
+}
+
+static void count_deliveries(struct recorder *recorder, const struct delivery_list *list) {
+    const struct delivery *delivery;
+    TAILQ_FOREACH(delivery, list, link) {
+        if (delivery->outcome == OUTCOME_CANCELLED)
+            metric_add(recorder->cancelled, 1);
+        else if (delivery->outcome == OUTCOME_PARKED || delivery->outcome == OUTCOME_LEASED)
+            metric_add(recorder->parked, 1);
+        if (delivery->outcome != OUTCOME_ATTEMPTED)
+            continue;
+        if (delivery->decision.action == RETRY_DONE)
+            metric_add(recorder->delivered, 1);
+        else
+            metric_add(delivery->decision.action == RETRY_AGAIN ? recorder->failed : recorder->given_up, 1);
+    }
+}
+
+void recorder_flush_count(struct recorder *recorder) {
+    const struct taken *taken;
+    TAILQ_FOREACH(taken, &recorder->flush.taken, link) {
+        count_deliveries(recorder, &taken->outcomes);
+        if (taken->matched)
+            metric_add(recorder->events_written, 1);
+        if (taken->rejected)
+            metric_add(recorder->rejected_written, 1);
+    }
+    count_deliveries(recorder, &recorder->flush.rows);
+}
