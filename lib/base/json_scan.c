@@ -472,26 +472,36 @@ bool json_find(struct span value, struct span path, struct json_value *ret_value
     }
 }
 
-void json_compact(const struct json_value *value, struct buffer *out) {
-    struct span text = value->text;
-    if (value->compact) {
-        buffer_span(out, text);
-        return;
+/* p: after the opening quote of an accepted string. Returns what follows the closing one. */
+static const char *skip_string(const char *p, const char *end) {
+    while (p < end && *p != '"') {
+        size_t run = end - p >= 8 ? plain_bytes(p) : 0;
+        if (!run) {
+            run = *p == '\\' ? 2 : 1;
+        }
+        p += run;
     }
-    size_t from = 0; /* of the run that is still to be appended */
-    bool in_string = false;
-    for (size_t i = 0; i < text.len; i++) {
-        char c = text.data[i];
-        if (c == '"') {
-            in_string = !in_string;
-        } else if (in_string) {
-            i += c == '\\';
-        } else if (c == ' ' || c == '\n' || c == '\r' || c == '\t') {
-            buffer_append(out, text.data + from, i - from);
-            from = i + 1;
+    return p < end ? p + 1 : end;
+}
+
+void json_compact(const struct json_value *value, struct buffer *out) {
+    const char *p = value->text.data;
+    const char *end = value->text.len ? p + value->text.len : p;
+    if (value->compact) {
+        p = end;
+    }
+    const char *run = value->text.data; /* what is still to be appended begins here */
+    while (p < end) {
+        if (*p == '"') {
+            p = skip_string(p + 1, end);
+        } else if (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t') {
+            buffer_append(out, run, (size_t)(p - run));
+            run = ++p;
+        } else {
+            p++;
         }
     }
-    buffer_append(out, text.data + from, text.len - from);
+    buffer_append(out, run, (size_t)(end - run));
 }
 
 /* A number as significant × 10^scale, where significant doesn't end in 0. False: it has more digits than a 64-bit
