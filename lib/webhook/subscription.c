@@ -110,6 +110,10 @@ static size_t types_bytes(const struct subscription_spec *spec) {
     return bytes;
 }
 
+static bool same_author(const struct subscription_spec *spec) {
+    return spec->created_by.data && spec->updated_by.data && span_equal(spec->created_by, spec->updated_by);
+}
+
 /* The texts that are copied as they are; those with a form of their own are absent here. */
 static void plain_texts(const struct subscription_spec *spec, struct span texts[SUBSCRIPTION_TEXTS]) {
     for (size_t i = 0; i < SUBSCRIPTION_TEXTS; i++) {
@@ -120,7 +124,7 @@ static void plain_texts(const struct subscription_spec *spec, struct span texts[
     texts[SUBSCRIPTION_FORMAT] = spec->format;
     texts[SUBSCRIPTION_SIGNATURE_HEADER] = spec->signature_header;
     texts[SUBSCRIPTION_CREATED_BY] = spec->created_by;
-    texts[SUBSCRIPTION_UPDATED_BY] = spec->updated_by;
+    texts[SUBSCRIPTION_UPDATED_BY] = same_author(spec) ? SPAN_NONE : spec->updated_by;
     texts[SUBSCRIPTION_SECRETS] = spec->sealed_secrets;
     texts[SUBSCRIPTION_HEADERS] = spec->sealed_headers;
     texts[SUBSCRIPTION_TEMPLATE] = spec->format_template;
@@ -194,6 +198,7 @@ enum status subscription_new(const struct subscription_spec *spec, struct gate *
     subscription->event_type_count = (uint8_t)spec->event_type_count;
     subscription->own_retry_schedule = spec->retry_schedule_ms != NULL;
     subscription->retry_count = spec->retry_schedule_ms ? (uint8_t)spec->retry_count : 0;
+    subscription->same_author = same_author(spec);
     subscription->present = 0;
     pack(subscription, spec, texts);
     if (gate) {
@@ -298,7 +303,7 @@ struct span subscription_created_by(const struct subscription *subscription) {
 }
 
 struct span subscription_updated_by(const struct subscription *subscription) {
-    return optional_text(subscription, SUBSCRIPTION_UPDATED_BY);
+    return optional_text(subscription, subscription->same_author ? SUBSCRIPTION_CREATED_BY : SUBSCRIPTION_UPDATED_BY);
 }
 
 size_t subscription_retry_schedule(const struct subscription *subscription, int64_t *out, size_t max) {

@@ -88,6 +88,7 @@ struct subscription {
     uint8_t event_type_count;
     uint8_t retry_count;
     bool own_retry_schedule;
+    bool same_author; /* updated_by is created_by, and kept once */
     /* The packed bytes; use the functions below. Text i ends at ends[i], where i + 1 begins; the last one, which may be
      * longer than 16 bits can say, at packed_bytes. */
     uint16_t present; /* bit i: text i is not absent */

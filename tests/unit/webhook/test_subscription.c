@@ -57,6 +57,13 @@ static void absent_is_not_empty(void **state) {
     assert_null(subscription);
     subscription_unref(&subscription);
 
+    spec.created_by = spec.updated_by = SPAN_LITERAL("u1");
+    subscription = make(&spec, NULL);
+    assert_text(subscription_created_by(subscription), "u1");
+    assert_text(subscription_updated_by(subscription), "u1");
+    subscription_unref(&subscription);
+
+    spec.created_by = SPAN_NONE;
     spec.workspace_name = spec.updated_by = spec.format_template = SPAN_LITERAL("");
     spec.retry_schedule_ms = (const int64_t[]){1};
     spec.retry_count = 0;
