@@ -2,6 +2,7 @@
 
 #include "base/crypto.h"
 #include "base/memory.h"
+#include "webhook/endpoint.h"
 
 #include <stddef.h>
 
@@ -15,9 +16,11 @@ _Static_assert(SUBSCRIPTION_MAX_URL_BYTES + 1 + SUBSCRIPTION_MAX_WORKSPACE_BYTES
 _Static_assert(SUBSCRIPTION_TEXTS <= 16, "one bit of `present` for each text");
 _Static_assert(SUBSCRIPTION_MAX_PATTERN_BYTES <= UINT8_MAX, "a pattern's length is kept in one byte");
 
-static struct gate *gate_new(void) {
+/* No lane knows the endpoint yet; one that would start its deliveries begins with this many at once. */
+static struct gate *gate_new(int32_t max_in_flight) {
     struct gate *gate = mem_calloc(1, sizeof(*gate));
     gate->refs = 1;
+    gate->slots = max_in_flight && max_in_flight < ENDPOINT_START_CAP ? max_in_flight : ENDPOINT_START_CAP;
     return gate;
 }
 
@@ -204,7 +207,7 @@ enum status subscription_new(const struct subscription_spec *spec, struct gate *
     if (gate) {
         atomic_fetch_add_explicit(&gate->refs, 1, memory_order_relaxed);
     }
-    subscription->gate = gate ? gate : gate_new();
+    subscription->gate = gate ? gate : gate_new(spec->max_in_flight);
     *ret_subscription = subscription;
     return STATUS_OK;
 }

@@ -26,8 +26,8 @@ enum signature_style { SIGNATURE_STANDARD, SIGNATURE_HEX, SIGNATURE_BOTH, SIGNAT
  * it. */
 struct gate {
     _Atomic int refs;
-    _Atomic int32_t queued;  /* deliveries handed to the lane and not yet started */
-    _Atomic int32_t slots;   /* due rows that the lane would start at once */
+    _Atomic int32_t queued; /* deliveries handed to the lane and not yet started */
+    _Atomic int32_t slots;  /* due rows that the lane would start at once; of a new gate what an endpoint starts with */
     _Atomic int32_t wait_ms; /* how long the delivery last started had waited in the lane */
     _Atomic bool held;       /* new deliveries go to the schedule as held rows */
 };

@@ -1,3 +1,4 @@
+#include "webhook/endpoint.h"
 #include "webhook/subscription.h"
 
 #include <setjmp.h>
@@ -248,6 +249,7 @@ static void versions_share_one_gate(void **state) {
     struct gate *gate = first->gate;
     assert_int_equal(gate->refs, 1);
     assert_false(gate->held);
+    assert_int_equal(gate->slots, ENDPOINT_START_CAP);
     gate->slots = 5;
     spec.version = 2;
     struct subscription *second = make(&spec, gate);
@@ -260,6 +262,10 @@ static void versions_share_one_gate(void **state) {
     assert_int_equal(gate->refs, 1);
     assert_int_equal(second->gate->slots, 5);
     subscription_unref(&second);
+    spec.max_in_flight = 3;
+    first = make(&spec, NULL);
+    assert_int_equal(first->gate->slots, 3);
+    subscription_unref(&first);
 }
 
 static void patterns_are_types_prefixes_or_all(void **state) {
