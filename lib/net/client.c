@@ -32,10 +32,14 @@ static void init_curl(void) {
 }
 
 static size_t on_header(char *data, size_t size, size_t count, void *ctx) {
-    (void)data;
     struct exchange *exchange = ctx;
     size_t len = size * count;
     exchange->header_bytes += len;
+    /* A head of 1xx may come first, and trailers last. */
+    if (len > 0 && (data[0] == '\r' || data[0] == '\n'))
+        exchange->head_ended = true;
+    else if (len > 5 && memcmp(data, "HTTP/", 5) == 0)
+        exchange->head_ended = false;
     return exchange->header_bytes > HEADER_LIMIT_BYTES ? 0 : len;
 }
 
@@ -175,6 +179,8 @@ static void clear(struct exchange *exchange) {
     exchange->opened = false;
     exchange->lookup_refused = false;
     exchange->cut = false;
+    exchange->head_ended = false;
+    exchange->fresh = false;
     exchange->refused[0] = '\0';
     exchange->text[0] = '\0';
 }
@@ -217,8 +223,15 @@ static void detach(struct exchange *exchange) {
     exchange->running = false;
 }
 
+static void end_fresh(struct exchange *exchange) {
+    CURL_MUST(curl_easy_setopt(exchange->easy, CURLOPT_FRESH_CONNECT, 0L));
+    exchange->timeout_ms = 0; /* the handle has another: it is set anew */
+}
+
 static void report(struct exchange *exchange, struct client_response *response) {
     exchange->client->in_flight--;
+    if (exchange->fresh)
+        end_fresh(exchange);
     response->body = buffer_view(&exchange->body);
     response->body_bytes = exchange->body_bytes;
     response->duration_us = clock_mono_us() - exchange->started_us;
@@ -227,8 +240,30 @@ static void report(struct exchange *exchange, struct client_response *response) 
     exchange_release(exchange);
 }
 
+/* The receiver had closed the connection that was kept, and knows nothing of the request. curl tries again by itself,
+ * but only five times in the life of an easy handle. */
+static bool met_dead_connection(const struct exchange *exchange, CURLcode code) {
+    return (code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR || code == CURLE_GOT_NOTHING) && !exchange->opened &&
+           !exchange->fresh && exchange->header_bytes == 0;
+}
+
+static void try_fresh(struct exchange *exchange) {
+    int64_t left_ms = exchange->timeout_ms - (clock_mono_us() - exchange->started_us) / 1000;
+    CURLM *multi = exchange->shard->multi;
+    CURL_MUST(curl_multi_remove_handle(multi, exchange->easy));
+    exchange->fresh = true;
+    exchange->text[0] = '\0';
+    CURL_MUST(curl_easy_setopt(exchange->easy, CURLOPT_FRESH_CONNECT, 1L));
+    CURL_MUST(curl_easy_setopt(exchange->easy, CURLOPT_TIMEOUT_MS, (long)(left_ms > 0 ? left_ms : 1)));
+    CURL_MUST(curl_multi_add_handle(multi, exchange->easy));
+}
+
 static void finish(struct exchange *exchange, CURLcode code) {
     struct client_response response;
+    if (met_dead_connection(exchange, code)) {
+        try_fresh(exchange);
+        return;
+    }
     enum client_result result = result_of(exchange, code);
     response.result = result;
     response.status_code = 0;

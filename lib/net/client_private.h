@@ -35,6 +35,8 @@ struct exchange {
     bool looking_up;
     bool lookup_refused; /* too many of them */
     bool cut;            /* enough of the body was read */
+    bool head_ended;     /* the answer's headers are complete */
+    bool fresh;          /* tried again, on a new connection */
     bool running;
     enum client_result result;  /* of one in client->ended */
     char refused[REASON_BYTES]; /* by the guard; "" */

@@ -57,8 +57,10 @@ static enum client_result result_of_code(CURLcode code) {
 }
 
 enum client_result result_of(const struct exchange *exchange, CURLcode code) {
-    if (code == CURLE_OK || exchange->cut)
+    if (exchange->cut)
         return CLIENT_ANSWERED;
+    if (code == CURLE_OK)
+        return exchange->head_ended ? CLIENT_ANSWERED : CLIENT_RESET;
     if (exchange->lookup_refused && !exchange->opened)
         return CLIENT_TOO_MANY_LOOKUPS;
     if (exchange->refused[0] && !exchange->opened)
@@ -83,6 +85,8 @@ void result_detail(const struct exchange *exchange, enum client_result result, C
         text = "too many name look-ups are under way";
     else if (exchange->header_bytes > HEADER_LIMIT_BYTES || code == CURLE_OUT_OF_MEMORY)
         text = "the answer's headers are longer than 64 KiB";
+    else if (code == CURLE_OK)
+        text = "the connection was closed within the answer's headers";
     else if (!*text)
         text = curl_easy_strerror(code);
     result_text(out, size, text);
