@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define FEW_MEMBERS 12
+#define PLAIN_DIGITS 15         /* of an integer that every double of its size is exact for */
 #define NOT_AN_INDEX UINT32_MAX /* the greatest array index is one less (ECMA-262, 6.1.7) */
 
 struct member {
@@ -106,12 +108,33 @@ void js_json_number(double number, struct buffer *out) {
     write_digits(digits, count, (int)strtol(c + 1, NULL, 10) + 1, out);
 }
 
+/* One that JavaScript writes just so. */
+static bool is_plain_integer(const char *text, size_t len) {
+    if (*text == '-') {
+        text++;
+        len--;
+        if (*text == '0') {
+            return false;
+        }
+    }
+    for (size_t i = 0; i < len; i++) {
+        if (text[i] < '0' || text[i] > '9') {
+            return false;
+        }
+    }
+    return true;
+}
+
 static const char *write_number(const char *at, const char *end, struct buffer *out) {
     const char *start = at;
     while (at < end && (*at == '-' || *at == '+' || *at == '.' || (*at | 0x20) == 'e' || (*at >= '0' && *at <= '9'))) {
         at++;
     }
     size_t len = (size_t)(at - start);
+    if (len <= PLAIN_DIGITS && is_plain_integer(start, len)) {
+        buffer_append(out, start, len);
+        return at;
+    }
     char small[64];
     char *text = len < sizeof(small) ? small : mem_alloc(len + 1); /* strtod wants a NUL */
     memcpy(text, start, len);
@@ -208,18 +231,24 @@ static const char *skip_space(const char *at, const char *end) {
     return at;
 }
 
-static const char *skip_string(const char *at) {
-    for (at++; *at != '"'; at++) {
-        at += *at == '\\';
+static const char *skip_string(const char *at, const char *end) {
+    for (const char *quote = at + 1;; quote++) {
+        quote = memchr(quote, '"', (size_t)(end - quote));
+        const char *escape = quote;
+        while (escape[-1] == '\\') {
+            escape--;
+        }
+        if ((quote - escape) % 2 == 0) {
+            return quote + 1;
+        }
     }
-    return at + 1;
 }
 
 /* Over a member's value, to the comma or brace behind it. */
-static const char *skip_value(const char *at) {
+static const char *skip_value(const char *at, const char *end) {
     for (int depth = 0;;) {
         if (*at == '"') {
-            at = skip_string(at);
+            at = skip_string(at, end);
             continue;
         }
         if (depth == 0 && (*at == ',' || *at == '}')) {
@@ -267,7 +296,7 @@ static const char *collect_members(struct writer *writer, const char *at, const 
         member->index = index_of(writer->names.data + member->name_at, member->name_len);
         member->order = (uint32_t)(writer->count - base);
         member->value = skip_space(at + 1, end); /* over the colon */
-        at = skip_value(member->value);
+        at = skip_value(member->value, end);
         if (*at == ',') {
             at = skip_space(at + 1, end);
         }
@@ -294,20 +323,41 @@ static int by_place(const void *left, const void *right) {
     return (a->order > b->order) - (a->order < b->order);
 }
 
+static bool same_name(const struct writer *writer, const struct member *a, const struct member *b) {
+    const char *names = writer->names.data;
+    return a->name_len == b->name_len && memcmp(names + a->name_at, names + b->name_at, a->name_len) == 0;
+}
+
+/* Whether few members need no sorting: no name is an index, none comes twice. */
+static bool in_place_already(const struct writer *writer, const struct member *members, size_t count) {
+    if (count > FEW_MEMBERS) {
+        return false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (members[i].index != NOT_AN_INDEX) {
+            return false;
+        }
+        for (size_t j = 0; j < i; j++) {
+            if (same_name(writer, &members[i], &members[j])) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 /* Leaves one member a name: the last one's value at the first one's place. */
 static void arrange_members(struct writer *writer, size_t base) {
     size_t count = writer->count - base;
-    if (count < 2) {
+    struct member *members = writer->members + base;
+    if (count < 2 || in_place_already(writer, members, count)) {
         return;
     }
-    struct member *members = writer->members + base;
     qsort_r(members, count, sizeof(*members), by_name, writer->names.data);
     size_t kept = 0;
     for (size_t i = 0; i < count; i++) {
-        const char *names = writer->names.data;
         struct member *last = kept ? &members[kept - 1] : NULL;
-        if (last && last->name_len == members[i].name_len &&
-            memcmp(names + last->name_at, names + members[i].name_at, last->name_len) == 0) {
+        if (last && same_name(writer, last, &members[i])) {
             last->value = members[i].value;
         } else {
             members[kept++] = members[i];
