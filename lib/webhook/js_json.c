@@ -349,8 +349,11 @@ static bool in_place_already(const struct writer *writer, const struct member *m
 /* Leaves one member a name: the last one's value at the first one's place. */
 static void arrange_members(struct writer *writer, size_t base) {
     size_t count = writer->count - base;
+    if (count < 2) {
+        return;
+    }
     struct member *members = writer->members + base;
-    if (count < 2 || in_place_already(writer, members, count)) {
+    if (in_place_already(writer, members, count)) {
         return;
     }
     qsort_r(members, count, sizeof(*members), by_name, writer->names.data);
