@@ -243,7 +243,10 @@ static void a_probe_starts_though_others_hang(void **state) {
 
 static void a_good_probe_closes_and_the_cap_starts_again(void **state) {
     (void)state;
-    struct endpoint endpoint = opened(0);
+    struct endpoint endpoint;
+    endpoint_init(&endpoint, 64);
+    one_by_one(&endpoint, SIGN_SLOW_DOWN, 1, 0); /* a cut ends slow start, until the circuit was open */
+    one_by_one(&endpoint, SIGN_DOWN, ENDPOINT_NETWORK_FAILURES, 0);
     start(&endpoint, 1, 1000);
     end(&endpoint, SIGN_GOOD, 1, 1010);
     assert_int_equal(endpoint.state, ENDPOINT_CLOSED);
