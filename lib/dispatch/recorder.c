@@ -302,16 +302,14 @@ static void fill_flush(struct recorder *recorder) {
 }
 
 static void publish_progress(struct recorder *recorder) {
-    struct tracked *tracked, *next;
-    for (tracked = TAILQ_FIRST(&recorder->tracked); tracked; tracked = next) {
-        next = TAILQ_NEXT(tracked, link);
-        if (!tracked->in_flush)
-            continue;
-        tracked->in_flush = false;
-        if (tracked->lost)
-            continue;
-        tracked->flushed_next_offset = tracker_next_offset(tracked->tracker);
-        atomic_store_explicit(&tracked->partition->settled_offset, tracked->flushed_next_offset, memory_order_release);
+    struct tracked *tracked;
+    TAILQ_FOREACH(tracked, &recorder->tracked, link) {
+        if (tracked->written) {
+            tracked->flushed_next_offset = tracked->written_next_offset;
+            atomic_store_explicit(&tracked->partition->settled_offset, tracked->written_next_offset,
+                                  memory_order_release);
+        }
+        tracked->in_flush = tracked->written = false;
     }
 }
 
@@ -513,10 +511,8 @@ void recorder_stop(struct recorder *recorder, int64_t deadline_ms) {
         if (recorder->ready_count == 0 && !recorder->flush.made)
             break;
         turn(recorder);
-        if (!recorder->linked) {
-            struct timespec pause = {0, 20 * 1000 * 1000};
-            (void)nanosleep(&pause, NULL);
-        }
+        struct timespec pause = {0, 2 * 1000 * 1000};
+        (void)nanosleep(&pause, NULL);
     } while (clock_mono_ms() < deadline_ms);
     if (recorder->linked && process_forget(recorder->connection, &recorder->settings.process_id, &error) != STATUS_OK)
         log_debug("recorder", "this process's row stays for an hour", LOG_TEXT("error", error.text));

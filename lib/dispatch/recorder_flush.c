@@ -33,7 +33,8 @@ static enum status advance(struct recorder *recorder, struct error *error) {
         return STATUS_OK;
     sorted = mem_calloc(total, sizeof(struct tracked *));
     TAILQ_FOREACH(tracked, &recorder->tracked, link) {
-        if (!tracked->lost && (tracked->in_flush || recorder->gap))
+        tracked->written = !tracked->lost && (tracked->in_flush || recorder->gap);
+        if (tracked->written)
             sorted[count++] = tracked;
     }
     qsort(sorted, count, sizeof(struct tracked *), by_key);
@@ -47,11 +48,12 @@ static enum status advance(struct recorder *recorder, struct error *error) {
     }
     for (size_t i = 0; i < count; i++) {
         size_t start = i ? ends[i - 1] : 0;
+        sorted[i]->written_next_offset = tracker_next_offset(sorted[i]->tracker);
         rows[i] = (struct progress_row){
             .topic = span_of(sorted[i]->partition->topic),
             .partition = sorted[i]->partition->number,
             .epoch = sorted[i]->partition->epoch,
-            .next_offset = tracker_next_offset(sorted[i]->tracker),
+            .next_offset = sorted[i]->written_next_offset,
             .last_key = tracker_last_key(sorted[i]->tracker),
             .done = {recorder->done.data ? recorder->done.data + start : "", ends[i] - start},
         };
@@ -64,6 +66,7 @@ static enum status advance(struct recorder *recorder, struct error *error) {
         if (owned[i])
             continue;
         sorted[i]->lost = true;
+        sorted[i]->written = false;
         atomic_store_explicit(&sorted[i]->partition->revoked, true, memory_order_release);
     }
     mem_free(owned);

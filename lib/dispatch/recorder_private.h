@@ -18,10 +18,11 @@ struct tracked {
     struct partition *partition; /* a reference */
     struct tracker *tracker;
     struct taken_list open;      /* taken and not written, by offset */
+    int64_t written_next_offset; /* by the flush that is being made */
     int64_t flushed_next_offset; /* as last committed */
     bool lost;                   /* another epoch rules: log rows only */
-    bool given_up;               /* revoked: goes when nothing of it is open */
     bool in_flush;               /* has something in the flush that is being made */
+    bool written;                /* its progress is part of that flush */
     struct metric *lag_seconds;
 };
 TAILQ_HEAD(tracked_list, tracked);

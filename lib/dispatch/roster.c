@@ -10,7 +10,12 @@ struct roster {
 
 struct roster *roster_new(void) {
     struct roster *roster = mem_calloc(1, sizeof(*roster));
-    CHECK(pthread_rwlock_init(&roster->lock, NULL) == 0);
+    /* Readers come all the time; a change must get its turn. */
+    pthread_rwlockattr_t prefer;
+    CHECK(pthread_rwlockattr_init(&prefer) == 0);
+    CHECK(pthread_rwlockattr_setkind_np(&prefer, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP) == 0);
+    CHECK(pthread_rwlock_init(&roster->lock, &prefer) == 0);
+    pthread_rwlockattr_destroy(&prefer);
     roster->matching = matching_new(0);
     return roster;
 }

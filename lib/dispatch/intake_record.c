@@ -1,0 +1,273 @@
+/* One record: read once, matched in memory, and each subscription that takes it gets a delivery. */
+#include "base/clock.h"
+#include "base/memory.h"
+#include "dispatch/intake_private.h"
+#include "dispatch/lane.h"
+#include "webhook/tracker.h"
+
+#define REREAD_RECORDS 256
+#define HELD_QUEUE_MANY 256      /* with so many waiting for an endpoint whose queue takes this long … */
+#define HELD_QUEUE_MANY_MS 1000
+#define HELD_WAIT_MS 250         /* … or a full queue and this long, new ones go to the schedule */
+
+static struct event_record event_record_of(const struct consumer_record *record, struct event_header *headers) {
+    for (size_t i = 0; i < record->header_count; i++)
+        headers[i] = (struct event_header){record->headers[i].name, record->headers[i].value};
+    return (struct event_record){
+        .topic = record->topic,
+        .partition = record->partition,
+        .offset = record->offset,
+        .timestamp_ms = record->timestamp_ms < 0 ? 0 : record->timestamp_ms,
+        .key = record->key,
+        .value = record->value,
+        .headers = headers,
+        .header_count = record->header_count,
+    };
+}
+
+static struct uuid key_of(const struct consumer_record *record) {
+    return id_event_key(record->topic, record->partition, record->offset,
+                        record->timestamp_ms < 0 ? 0 : record->timestamp_ms);
+}
+
+/* ---- announcing ---- */
+
+static struct taken *announce(struct intake *intake, struct partition *partition, int64_t offset, const struct uuid *key,
+                              uint32_t expected, struct event *event) {
+    struct taken *taken = taken_new(partition, offset, key, expected);
+    taken->taken_at_ms = loop_now_ms(intake->loop);
+    taken->footprint_bytes = sizeof(*taken) + expected * (sizeof(struct delivery) + sizeof(struct taken_slot));
+    if (event) {
+        taken->event = event_ref(event);
+        taken->footprint_bytes += event->footprint_bytes;
+    }
+    atomic_fetch_add_explicit(&intake->settings.budget->deliveries, expected ? expected : 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&intake->settings.budget->bytes, (int64_t)taken->footprint_bytes, memory_order_relaxed);
+    queue_batch_add(&intake->to_recorder, &taken->message.node);
+    return taken;
+}
+
+static struct span put(char **place, struct span text) {
+    struct span copy = {*place, text.len};
+    if (text.len)
+        memcpy(*place, text.data, text.len);
+    *place += text.len;
+    return copy;
+}
+
+static struct rejected *rejected_of(const struct event_record *record, const struct event_rejection *rejection) {
+    struct buffer headers;
+    buffer_init(&headers, 1024 * 1024);
+    buffer_char(&headers, '{');
+    for (size_t i = 0; i < record->header_count; i++) {
+        buffer_text(&headers, i ? "," : "");
+        json_quote(record->headers[i].name, &headers);
+        buffer_char(&headers, ':');
+        if (record->headers[i].value.data)
+            json_quote(record->headers[i].value, &headers);
+        else
+            buffer_text(&headers, "null");
+    }
+    buffer_char(&headers, '}');
+    struct span written = headers.overflowed ? SPAN_LITERAL("{}") : buffer_view(&headers);
+    struct rejected *rejected = mem_alloc(sizeof(*rejected) + record->key.len + written.len + record->value.len);
+    char *place = rejected->bytes;
+    *rejected = (struct rejected){
+        .code = mem_strdup(rejection->code),
+        .reason = mem_strdup(rejection->reason.text),
+        .record_time_ms = record->timestamp_ms,
+        .has_key = record->key.data != NULL,
+        .has_value = record->value.data != NULL,
+    };
+    rejected->record_key = put(&place, record->key);
+    rejected->headers = put(&place, written);
+    rejected->value = put(&place, record->value);
+    buffer_deinit(&headers);
+    return rejected;
+}
+
+/* ---- where a delivery goes ---- */
+
+static bool endpoint_is_behind(struct gate *gate) {
+    int32_t queued = atomic_load_explicit(&gate->queued, memory_order_relaxed);
+    int32_t wait_ms = atomic_load_explicit(&gate->wait_ms, memory_order_relaxed);
+    return (queued >= LANE_ENDPOINT_QUEUE_MAX && wait_ms > HELD_WAIT_MS) ||
+           (queued >= HELD_QUEUE_MANY && wait_ms > HELD_QUEUE_MANY_MS);
+}
+
+static void route(struct intake *intake, struct delivery *delivery) {
+    struct gate *gate = delivery->subscription->gate;
+    if (delivery->event->deliver_at_ms > clock_wall_ms()) {
+        delivery->outcome = OUTCOME_DELAYED;
+        delivery->due_at_ms = delivery->event->deliver_at_ms;
+    } else if (atomic_load_explicit(&gate->held, memory_order_relaxed) || endpoint_is_behind(gate)) {
+        atomic_store_explicit(&gate->held, true, memory_order_relaxed);
+        delivery->outcome = OUTCOME_PARKED;
+    }
+    if (delivery->outcome != OUTCOME_NONE) {
+        queue_batch_add(&intake->to_recorder, &delivery->message.node);
+        return;
+    }
+    uint32_t lane = subscription_lane_hash(&delivery->subscription->id) % (uint32_t)intake->settings.lane_count;
+    atomic_fetch_add_explicit(&gate->queued, 1, memory_order_relaxed);
+    queue_batch_add(&intake->to_lanes[lane], &delivery->message.node);
+}
+
+static void add_match(void *ctx, struct subscription *subscription) {
+    struct intake *intake = ctx;
+    if (intake->match_count == intake->match_capacity) {
+        intake->match_capacity = intake->match_capacity ? 2 * intake->match_capacity : 64;
+        intake->matches = mem_realloc(intake->matches, intake->match_capacity * sizeof(struct subscription *));
+    }
+    intake->matches[intake->match_count++] = subscription;
+}
+
+static const struct matching *roster_of(struct intake *intake) {
+    if (!intake->reading) {
+        intake->matching = roster_begin(intake->settings.roster);
+        intake->reading = true;
+    }
+    return intake->matching;
+}
+
+static void deliver(struct intake *intake, struct partition *partition, struct event *event) {
+    intake->match_count = 0;
+    matching_each(roster_of(intake), event->workspace_id, event->event_type, add_match, intake);
+    uint32_t active = 0, skipped = 0;
+    for (size_t i = 0; i < intake->match_count; i++)
+        active += intake->matches[i]->status == SUBSCRIPTION_ACTIVE;
+    metric_add(intake->match_count ? intake->accepted : intake->unmatched, 1);
+    struct taken *taken = announce(intake, partition, event->offset, &event->key, active, intake->match_count ? event : NULL);
+    taken->matched = intake->match_count > 0;
+    if (active < intake->match_count)
+        taken->skipped = mem_alloc((intake->match_count - active) * sizeof(struct uuid));
+    uint32_t slot = 0;
+    for (size_t i = 0; i < intake->match_count; i++) {
+        struct subscription *subscription = intake->matches[i];
+        if (subscription->status != SUBSCRIPTION_ACTIVE) {
+            taken->skipped[skipped++] = subscription->id;
+            continue;
+        }
+        taken->slots[slot].subscription = subscription_ref(subscription);
+        struct delivery *delivery = delivery_new(event, subscription, partition);
+        delivery->taken = taken;
+        delivery->slot = slot++;
+        route(intake, delivery);
+    }
+    taken->skipped_count = skipped;
+}
+
+/* ---- a log that may have been read before ---- */
+
+static void add_reread(struct intake *intake, struct event *event) {
+    if (!intake->reread) {
+        intake->reread = mem_calloc(1, sizeof(*intake->reread) + REREAD_RECORDS * sizeof(struct reread_item));
+        intake->reread->message.type = MESSAGE_REREAD;
+        intake->reread->reply = intake->queue;
+    }
+    intake->reread->items[intake->reread->count++] = (struct reread_item){event, false};
+}
+
+/* Asks, and takes nothing more until the answer is there. */
+static void send_reread(struct intake *intake) {
+    if (!intake->reread)
+        return;
+    queue_batch_add(&intake->to_recorder, &intake->reread->message.node);
+    intake->reread = NULL;
+    intake->rereading = true;
+}
+
+static struct slot *slot_of(struct intake *intake, const struct event *event) {
+    for (size_t i = 0; i < intake->slot_count; i++)
+        if (intake->slots[i].partition->number == event->partition &&
+            span_is(event->topic, intake->slots[i].partition->topic))
+            return &intake->slots[i];
+    return NULL;
+}
+
+void intake_reread_done(struct intake *intake, struct reread_message *message) {
+    if (message->failed && intake->slot_count) {
+        message->failed = false;
+        message->message.node.next = NULL;
+        queue_batch_add(&intake->to_recorder, &message->message.node);
+        return;
+    }
+    for (size_t i = 0; i < message->count; i++) {
+        struct event *event = message->items[i].event;
+        struct slot *slot = slot_of(intake, event);
+        if (slot && message->items[i].known)
+            announce(intake, slot->partition, event->offset, &event->key, 0, NULL);
+        else if (slot)
+            deliver(intake, slot->partition, event);
+    }
+    intake->rereading = false;
+    reread_message_free(&message);
+}
+
+/* ---- one record ---- */
+
+static void read_record(struct intake *intake, struct partition *partition, const struct consumer_record *record) {
+    struct event_header headers[RECORD_MAX_HEADERS];
+    struct event_record read = event_record_of(record, headers);
+    struct event *event = NULL;
+    struct event_rejection rejection = {.code = ""};
+    enum event_verdict verdict = event_read(&read, &intake->rules, &event, &rejection);
+    if (verdict == EVENT_ACCEPTED && partition->reread_until_ms >= event->timestamp_ms) {
+        add_reread(intake, event);
+        return;
+    }
+    if (verdict == EVENT_ACCEPTED) {
+        deliver(intake, partition, event);
+        event_unref(&event);
+        return;
+    }
+    struct uuid key = key_of(record);
+    struct taken *taken = announce(intake, partition, record->offset, &key, 0, NULL);
+    metric_add(verdict == EVENT_SKIPPED ? intake->skipped : intake->rejected, 1);
+    if (verdict == EVENT_REJECTED) {
+        taken->rejected = rejected_of(&read, &rejection);
+        taken->footprint_bytes += record->value.len;
+        atomic_fetch_add_explicit(&intake->settings.budget->bytes, (int64_t)record->value.len, memory_order_relaxed);
+    }
+}
+
+/* Rule P4: the record before next_offset must be the one that progress knows. True: go on with this record. */
+static bool verify(struct slot *slot, const struct consumer_record *record) {
+    slot->verifying = false;
+    if (record->offset >= slot->partition->start_offset)
+        return true; /* the one to compare with is gone by age: what follows is what follows */
+    struct uuid key = key_of(record);
+    slot->broken = !uuid_equal(&key, &slot->partition->last_key);
+    return false;
+}
+
+enum status intake_take(struct intake *intake, struct slot *slot, const struct consumer_record *record) {
+    struct partition *partition = slot->partition;
+    if (slot->verifying && !verify(slot, record))
+        return STATUS_OK;
+    if (slot->broken || record->offset < partition->start_offset)
+        return STATUS_OK;
+    if (record->offset - atomic_load_explicit(&partition->settled_offset, memory_order_acquire) >= TRACKER_WINDOW)
+        return STATUS_CONFLICT;
+    if (partition_was_settled(partition, record->offset)) {
+        struct uuid key = key_of(record);
+        announce(intake, partition, record->offset, &key, 0, NULL)->already_settled = true;
+        return STATUS_OK;
+    }
+    read_record(intake, partition, record);
+    if (intake->reread && intake->reread->count == REREAD_RECORDS)
+        send_reread(intake);
+    return STATUS_OK;
+}
+
+void intake_hand_on(struct intake *intake) {
+    send_reread(intake);
+    /* The recorder hears of a record before any of its deliveries can end. */
+    recorder_push(intake->settings.recorder, &intake->to_recorder);
+    for (int i = 0; i < intake->settings.lane_count; i++)
+        if (intake->to_lanes[i].first)
+            lane_push(intake->settings.lanes[i], &intake->to_lanes[i]);
+    if (intake->reading)
+        roster_end(intake->settings.roster);
+    intake->reading = false;
+}
