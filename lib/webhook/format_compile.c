@@ -54,13 +54,11 @@ static void add_literal(struct compile *compile, const char *data, size_t len) {
     if (len == 0) {
         return;
     }
-    struct segment *last = compile->count ? &compile->segments[compile->count - 1] : NULL;
-    if (!last || last->kind != SEGMENT_LITERAL) {
-        last = add_segment(compile);
-        last->kind = SEGMENT_LITERAL;
+    if (compile->count == 0 || compile->segments[compile->count - 1].kind != SEGMENT_LITERAL) {
+        add_segment(compile)->kind = SEGMENT_LITERAL;
     }
     buffer_append(&compile->text, data, len);
-    last->len += len;
+    compile->segments[compile->count - 1].len += len;
 }
 
 static bool path_is_whole(struct span path) {
