@@ -14,6 +14,7 @@
 #define TIME_MIN_MS (-62135596800000LL)
 #define TIME_MAX_MS 253402300799999LL
 #define TIME_TEXT_MAX 64
+#define TOPIC_MAX 249 /* Kafka's own limit */
 
 /* id, workspace and type unescaped (each at most 6 bytes of escape for one of text), a workspace quoted from the
  * record's key, a made id and webhook-id. */
@@ -277,6 +278,9 @@ static bool settle_type(struct event_draft *draft, const struct event_rules *rul
     bool topic_names_it = span_has_prefix(topic, rules->topic_prefix);
     const char *field = draft->form->names[MEMBER_TYPE];
     struct span named = SPAN_NONE;
+    if (topic.len > TOPIC_MAX) {
+        return event_reject(draft, "bad_type", "topic: longer than %d bytes", TOPIC_MAX);
+    }
     if (event_has(draft, MEMBER_TYPE)) {
         const struct json_value *value = &draft->members[MEMBER_TYPE];
         if (value->type != JSON_STRING) {

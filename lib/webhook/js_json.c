@@ -409,7 +409,7 @@ static const char *write_array(struct writer *writer, const char *at, const char
     return at + 1;
 }
 
-/* Recursion goes no deeper than JSON_MAX_DEPTH: the scan has seen to that. Returns what follows the value. */
+/* Recursion goes no deeper than the value, whose depth the scan has bounded. Returns what follows the value. */
 static const char *write_value(struct writer *writer, const char *at, const char *end) {
     switch (*at) {
     case '"':

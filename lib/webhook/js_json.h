@@ -7,7 +7,7 @@
 
 #include "base/json_scan.h"
 
-/* Appends. `value` was accepted by json_scan. */
+/* Appends. `value` was accepted by json_scan, or written by format_render from what was. */
 void js_json_write(struct span value, struct buffer *out);
 
 /* Number::toString(10) of a double; NaN and infinities as JSON has them: null. */

@@ -164,6 +164,11 @@ static void the_topic_names_the_type(void **state) {
                     "event_type: expected 1 to 200");
     assert_rejected(&(struct sample){.topic = "mixed", .key = "w", .value = "{\"event_type\":\"\"}"}, "bad_type",
                     "event_type");
+    char topic[1000];
+    memset(topic, 't', sizeof(topic));
+    topic[999] = '\0';
+    assert_rejected(&(struct sample){.topic = topic, .key = "w", .value = "{\"event_type\":\"a\"}"}, "bad_type",
+                    "topic: longer than 249 bytes");
     struct event *event =
         accepted(&(struct sample){.topic = "mixed", .key = "w", .value = "{\"event_type\":\"a\\u002eb\"}"});
     assert_span(event->event_type, "a.b");
