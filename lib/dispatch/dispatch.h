@@ -7,9 +7,9 @@
 
 struct dispatch;
 
-/* STATUS_INVALID: a setting; STATUS_FAILED: the schema is missing or older than this program. A server that is away is waited for. */
-MUST_USE enum status dispatch_new(const struct settings *settings, const char *sql_directory, struct dispatch **ret_dispatch,
-                                  struct error *error);
+/* STATUS_INVALID: a setting, or the schema is missing or older than this program; STATUS_UNAVAILABLE: PostgreSQL is not there.
+ * Kafka, and from now on PostgreSQL, are waited for. settings outlive it. */
+MUST_USE enum status dispatch_new(const struct settings *settings, struct dispatch **ret_dispatch, struct error *error);
 void dispatch_start(struct dispatch *dispatch);
 /* Within settings.drain_timeout_ms. */
 void dispatch_stop(struct dispatch *dispatch);

@@ -225,8 +225,9 @@ static void on_message(struct intake *intake, struct message *message) {
         intake_reread_done(intake, (struct reread_message *)message);
         return;
     case MESSAGE_LOST:
-        /* The group usually says so itself, a little later. */
-        intake->reopen_at_ms = clock_mono_ms() + REOPEN_AFTER_MS;
+        /* The group usually says so itself, a little later; then there is nothing left to reopen for. */
+        if (intake->slot_count && !intake->reopen_at_ms)
+            intake->reopen_at_ms = clock_mono_ms() + REOPEN_AFTER_MS;
         break;
     default:
         break;

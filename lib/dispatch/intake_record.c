@@ -43,6 +43,7 @@ static struct taken *announce(struct intake *intake, struct partition *partition
     }
     atomic_fetch_add_explicit(&intake->settings.budget->deliveries, expected ? expected : 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&intake->settings.budget->bytes, (int64_t)taken->footprint_bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&partition->open, 1, memory_order_relaxed);
     queue_batch_add(&intake->to_recorder, &taken->message.node);
     return taken;
 }
@@ -241,13 +242,19 @@ static bool verify(struct slot *slot, const struct consumer_record *record) {
     return false;
 }
 
+/* The tracker's window is full while something is open; over a gap in the offsets it jumps once nothing is. */
+static bool window_is_full(const struct partition *partition, int64_t offset) {
+    return offset - atomic_load_explicit(&partition->settled_offset, memory_order_acquire) >= TRACKER_WINDOW &&
+           atomic_load_explicit(&partition->open, memory_order_acquire) > 0;
+}
+
 enum status intake_take(struct intake *intake, struct slot *slot, const struct consumer_record *record) {
     struct partition *partition = slot->partition;
     if (slot->verifying && !verify(slot, record))
         return STATUS_OK;
     if (slot->broken || record->offset < partition->start_offset)
         return STATUS_OK;
-    if (record->offset - atomic_load_explicit(&partition->settled_offset, memory_order_acquire) >= TRACKER_WINDOW)
+    if (window_is_full(partition, record->offset))
         return STATUS_CONFLICT;
     if (partition_was_settled(partition, record->offset)) {
         struct uuid key = key_of(record);

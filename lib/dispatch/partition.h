@@ -24,6 +24,8 @@ struct partition {
 
     /* Written by the recorder, read by intake. */
     _Atomic int64_t settled_offset; /* the first that is not durably settled */
+    /* Raised by intake with each record announced, lowered by the recorder when that one is durably settled. */
+    _Atomic int64_t open;
     /* Set by intake or the recorder, read by the lanes: no first attempt of it starts any more. */
     _Atomic bool revoked;
 };

@@ -38,6 +38,11 @@ static void give_back(struct recorder *recorder, int64_t deliveries, int64_t byt
     atomic_fetch_sub_explicit(&recorder->waiting, deliveries, memory_order_relaxed);
 }
 
+static void forget(struct taken *taken) {
+    atomic_fetch_sub_explicit(&taken->partition->open, 1, memory_order_release);
+    taken_free(&taken);
+}
+
 /* What a taken counts for in the budget, as intake counted it. */
 static int64_t weight_of(const struct taken *taken) {
     return taken->expected ? taken->expected : 1;
@@ -51,8 +56,11 @@ static void on_taken(struct recorder *recorder, struct taken *taken) {
         CHECK(take != TRACKER_FULL); /* intake keeps within the window */
         if (take == TRACKER_SETTLED) {
             CHECK(taken->already_settled);
+            /* The prefix may have grown over what was settled before. */
+            tracked->in_flush = tracked->in_flush ||
+                                tracker_next_offset(tracked->tracker) != tracked->flushed_next_offset;
             give_back(recorder, weight_of(taken), (int64_t)taken->footprint_bytes);
-            taken_free(&taken);
+            forget(taken);
             return;
         }
         TAILQ_INSERT_TAIL(&tracked->open, taken, link);
@@ -328,7 +336,7 @@ static void flush_done(struct recorder *recorder) {
     give_back(recorder, flush->deliveries, flush->bytes);
     while ((taken = TAILQ_FIRST(&flush->taken))) {
         TAILQ_REMOVE(&flush->taken, taken, link);
-        taken_free(&taken);
+        forget(taken);
     }
     while ((delivery = TAILQ_FIRST(&flush->rows))) {
         TAILQ_REMOVE(&flush->rows, delivery, link);

@@ -23,7 +23,9 @@ struct recorder_settings {
     struct uuid process_id;
     /* In the recorder's thread: PostgreSQL is not what it was when this process last wrote (rule P6). */
     loop_fn *on_restored;
-    void *restored_ctx;
+    /* … or partitions are another owner's though the group did not say so. */
+    loop_fn *on_lost;
+    void *ctx;
 };
 
 struct recorder *recorder_new(const struct recorder_settings *settings);

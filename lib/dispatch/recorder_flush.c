@@ -68,6 +68,7 @@ static enum status advance(struct recorder *recorder, struct error *error) {
         sorted[i]->lost = true;
         sorted[i]->written = false;
         atomic_store_explicit(&sorted[i]->partition->revoked, true, memory_order_release);
+        recorder->settings.on_lost(recorder->settings.ctx);
     }
     mem_free(owned);
     mem_free(ends);

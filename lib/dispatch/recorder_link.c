@@ -90,7 +90,7 @@ enum status recorder_link(struct recorder *recorder, bool *ret_committed, struct
     if (status == STATUS_OK && !recorder->registered)
         status = register_process(recorder, error);
     if (status == STATUS_OK && !same)
-        recorder->settings.on_restored(recorder->settings.restored_ctx);
+        recorder->settings.on_restored(recorder->settings.ctx);
     if (status == STATUS_OK && same)
         *ret_committed = committed;
     if (status != STATUS_OK)
