@@ -275,6 +275,9 @@ enum status consumer_watermarks(struct consumer *consumer, struct span topic, in
 }
 
 int64_t consumer_cached_high(struct consumer *consumer, struct span topic, int32_t partition) {
+    /* librdkafka would begin to ask the brokers about a topic that it does not know. */
+    if (consumer_list_find(&consumer->assigned, topic, partition) < 0)
+        return -1;
     char *name = mem_strndup(topic.data, topic.len);
     int64_t low, high;
     rd_kafka_resp_err_t code = rd_kafka_get_watermark_offsets(consumer->rk, name, partition, &low, &high);

@@ -1,65 +1,63 @@
-/* librdkafka says when the last broker is gone, and nothing when one is back. So while it is down a question about our
- * own group stands open; librdkafka sends it as soon as there is a broker, and any broker's answer, a refusal too,
- * means up. */
+/* librdkafka says when the last broker is gone, and nothing when one is back. So while it is down a thread of its own
+ * asks for metadata, which waits for a broker, until it has an answer. (librdkafka's admin requests would need no
+ * thread, but in 2.0.2 one that waits for a coordinator can abort the process.) */
 #include "consumer_private.h"
 
 #include "base/memory.h"
 #include <librdkafka/rdkafka.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <time.h>
 
-#define PROBE_TIMEOUT_MS 30000
+#define ASK_TIMEOUT_MS 1000
+#define BETWEEN_MS 100
 
-static void ask(struct consumer *consumer) {
-    rd_kafka_AdminOptions_t *options =
-        rd_kafka_AdminOptions_new(consumer->rk, RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS);
-    CHECK(options);
-    char text[128];
-    CHECK(rd_kafka_AdminOptions_set_request_timeout(options, PROBE_TIMEOUT_MS, text, sizeof(text)) ==
-          RD_KAFKA_RESP_ERR_NO_ERROR);
-    const char *groups[] = {consumer->group};
-    rd_kafka_DescribeConsumerGroups(consumer->rk, groups, 1, options, consumer->probe);
-    rd_kafka_AdminOptions_destroy(options);
+struct consumer_probe {
+    pthread_t thread;
+    struct consumer *consumer;
+    _Atomic bool answered;
+    _Atomic bool stop;
+};
+
+static void *ask(void *ctx) {
+    struct consumer_probe *probe = ctx;
+    pthread_setname_np(pthread_self(), "kafka-probe");
+    while (!atomic_load(&probe->stop)) {
+        const struct rd_kafka_metadata *metadata;
+        if (rd_kafka_metadata(probe->consumer->rk, 0, NULL, &metadata, ASK_TIMEOUT_MS) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+            rd_kafka_metadata_destroy(metadata);
+            atomic_store(&probe->answered, true);
+            consumer_wake(probe->consumer);
+            return NULL;
+        }
+        nanosleep(&(struct timespec){.tv_nsec = BETWEEN_MS * 1000000L}, NULL);
+    }
+    return NULL;
 }
 
 void consumer_health_down(struct consumer *consumer) {
-    if (consumer->down || consumer->closing)
+    if (consumer->probe || consumer->closing)
         return;
-    consumer->down = true;
-    consumer_note(consumer, CONSUMER_DOWN, (struct topic_partitions){NULL, 0}, false,
-                  consumer->connection.text[0] ? consumer->connection.text : "no Kafka broker answers");
-    ask(consumer);
+    const char *why = consumer->connection.text[0] ? consumer->connection.text : "no Kafka broker answers";
+    consumer_note(consumer, CONSUMER_DOWN, (struct topic_partitions){NULL, 0}, false, why);
+    consumer->probe = mem_calloc(1, sizeof(*consumer->probe));
+    consumer->probe->consumer = consumer;
+    CHECK(pthread_create(&consumer->probe->thread, NULL, ask, consumer->probe) == 0);
 }
 
-void consumer_health_up(struct consumer *consumer) {
-    if (!consumer->down)
+void consumer_health_poll(struct consumer *consumer) {
+    if (!consumer->probe || !atomic_load(&consumer->probe->answered))
         return;
-    consumer->down = false;
+    consumer_health_deinit(consumer);
     consumer->connection.text[0] = '\0';
     consumer_note(consumer, CONSUMER_UP, (struct topic_partitions){NULL, 0}, false, "");
 }
 
-/* What a group's description failed with; no error when it did not. */
-static rd_kafka_resp_err_t outcome(rd_kafka_event_t *answer) {
-    if (rd_kafka_event_error(answer) != RD_KAFKA_RESP_ERR_NO_ERROR)
-        return rd_kafka_event_error(answer);
-    const rd_kafka_DescribeConsumerGroups_result_t *result = rd_kafka_event_DescribeConsumerGroups_result(answer);
-    size_t count = 0;
-    const rd_kafka_ConsumerGroupDescription_t **groups =
-        result ? rd_kafka_DescribeConsumerGroups_result_groups(result, &count) : NULL;
-    const rd_kafka_error_t *error = count > 0 ? rd_kafka_ConsumerGroupDescription_error(groups[0]) : NULL;
-    return error ? rd_kafka_error_code(error) : RD_KAFKA_RESP_ERR_NO_ERROR;
-}
-
-void consumer_health_poll(struct consumer *consumer) {
-    rd_kafka_event_t *answer;
-    while ((answer = rd_kafka_queue_poll(consumer->probe, 0))) {
-        rd_kafka_resp_err_t code = outcome(answer);
-        rd_kafka_event_destroy(answer);
-        if (!consumer->down || consumer->closing)
-            continue; /* the answer to a question that a record has answered meanwhile */
-        /* Codes of brokers are positive; of librdkafka's own only this one shows that it has talked with a broker. */
-        if (code >= RD_KAFKA_RESP_ERR_NO_ERROR || code == RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE)
-            consumer_health_up(consumer);
-        else
-            ask(consumer);
-    }
+void consumer_health_deinit(struct consumer *consumer) {
+    if (!consumer->probe)
+        return;
+    atomic_store(&consumer->probe->stop, true);
+    pthread_join(consumer->probe->thread, NULL);
+    mem_free(consumer->probe);
+    consumer->probe = NULL;
 }

@@ -25,13 +25,11 @@ enum consumer_awaits { AWAITS_NOTHING, AWAITS_ASSIGN, AWAITS_UNASSIGN };
 struct consumer {
     struct rd_kafka_s *rk;
     struct rd_kafka_queue_s *queue;
-    struct rd_kafka_queue_s *probe; /* answers to the question whether a broker is there; asked only while down */
+    struct consumer_probe *probe; /* NULL unless no broker answers */
     struct consumer_client *client;
     int fd;
-    char *group;
     enum consumer_awaits awaits;
     bool closing;
-    bool down;
     bool failed;
     struct error connection; /* the last thing that went wrong with a connection */
     struct consumer_note *first_note, **last_note;
@@ -59,10 +57,10 @@ void consumer_note(struct consumer *consumer, enum consumer_event_type type, str
 /* Makes consumer_fd readable. */
 void consumer_wake(const struct consumer *consumer);
 
-/* No broker answers; one does. Each noted once. consumer_health_poll looks for the answer to the probe. */
+/* No broker answers: noted once. consumer_health_poll notes once that one does again. */
 void consumer_health_down(struct consumer *consumer);
-void consumer_health_up(struct consumer *consumer);
 void consumer_health_poll(struct consumer *consumer);
+void consumer_health_deinit(struct consumer *consumer); /* waits up to a second */
 
 /* Starts all assigned partitions again from where they are, because librdkafka starts a failed one only so. */
 void consumer_restart(struct consumer *consumer);
