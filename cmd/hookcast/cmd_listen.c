@@ -137,7 +137,11 @@ static void print_line(const struct listen *listen, const struct request *reques
     else
         buffer_printf(&line, "answered %d\n", status);
     if (listen->verbose) {
+        size_t from = line.len;
         utf8_clean(body, &line);
+        for (size_t i = from; i < line.len; i++)
+            if ((unsigned char)line.data[i] < ' ' && line.data[i] != '\n' && line.data[i] != '\t')
+                line.data[i] = ' ';
         buffer_char(&line, '\n');
     }
     fwrite(line.data, 1, line.len, stdout);

@@ -48,7 +48,9 @@ static bool split(struct span path, struct span *segments, size_t *ret_count) {
 
 static int compare(const void *left, const void *right) {
     const struct compiled *a = left, *b = right;
-    for (size_t i = 0; i < a->count && i < b->count; i++)
+    if (a->count != b->count)
+        return a->count < b->count ? -1 : 1;
+    for (size_t i = 0; i < a->count; i++)
         if (a->segments[i].named != b->segments[i].named)
             return a->segments[i].named ? 1 : -1;
     return a->at < b->at ? -1 : 1;
