@@ -21,9 +21,10 @@ MUST_USE enum status partitions_ensure(struct connection *connection, struct err
 MUST_USE enum status partitions_maintain(struct connection *connection, int64_t retention_ms,
                                          int64_t payload_retention_ms, struct error *error);
 
-/* What a flush asks first (rule D2), in its transaction: the database's clock, and the range around it for which
- * every table by day has an attached partition that is not being taken off; lower_ms is in it, upper_ms is not. now_ms
- * may lie outside. created_at has to lie inside: see partitions_clamp. */
+/* What a flush asks first (rule D2), in its transaction: the database's clock, and a range around it for which every
+ * table by day has attached partitions that are not being taken off; lower_ms is in it, upper_ms is not. now_ms may lie
+ * outside, created_at has to lie inside: see partitions_clamp. Costs the server 0.2 ms; looks no further than the days
+ * beside today unless there is nothing. */
 struct partition_bounds {
     int64_t now_ms;
     int64_t lower_ms;
@@ -34,7 +35,7 @@ struct partition_bounds {
 MUST_USE enum status partitions_read_bounds(struct connection *connection, struct partition_bounds *ret_bounds,
                                             struct error *error);
 
-/* The range alone. */
+/* The whole range, without a gap, around the clock or nearest to it. */
 MUST_USE enum status partitions_bounds(struct connection *connection, int64_t *ret_lower_ms, int64_t *ret_upper_ms,
                                        struct error *error);
 
