@@ -187,7 +187,7 @@ static void clear(struct exchange *exchange) {
 
 static void end_later(struct exchange *exchange, enum client_result result, const char *detail) {
     exchange->result = result;
-    result_text(exchange->text, sizeof(exchange->text), detail);
+    client_result_text(exchange->text, sizeof(exchange->text), detail);
     TAILQ_INSERT_TAIL(&exchange->client->ended, exchange, entry);
     client_soon(exchange->client);
 }
@@ -309,7 +309,7 @@ static void on_soon(void *ctx) {
         exchange = TAILQ_FIRST(&client->ended);
         TAILQ_REMOVE(&client->ended, exchange, entry);
         struct client_response response = {.result = exchange->result, .retry_after_ms = -1};
-        result_text(response.detail, sizeof(response.detail), exchange->text);
+        client_result_text(response.detail, sizeof(response.detail), exchange->text);
         report(exchange, &response);
     }
 }

@@ -107,7 +107,7 @@ void lookup_sweep(struct client *client, int64_t now_ms);
 /* client_result.c */
 enum client_result result_of(const struct exchange *exchange, CURLcode code);
 void result_detail(const struct exchange *exchange, enum client_result result, CURLcode code, char *out, size_t size);
-void result_text(char *out, size_t size, const char *text); /* cut to fit, without control characters */
+void client_result_text(char *out, size_t size, const char *text); /* cut to fit, without control characters */
 int64_t result_retry_after_ms(CURL *easy, int64_t wall_ms);
 
 #define CURL_MUST(call) CHECK((call) == 0)

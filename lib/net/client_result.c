@@ -68,7 +68,7 @@ enum client_result result_of(const struct exchange *exchange, CURLcode code) {
     return result_of_code(code);
 }
 
-void result_text(char *out, size_t size, const char *text) {
+void client_result_text(char *out, size_t size, const char *text) {
     size_t len = strnlen(text, size - 1);
     for (size_t i = 0; i < len; i++)
         out[i] = (unsigned char)text[i] < ' ' || text[i] == 0x7f ? ' ' : text[i];
@@ -89,7 +89,7 @@ void result_detail(const struct exchange *exchange, enum client_result result, C
         text = "the connection was closed within the answer's headers";
     else if (!*text)
         text = curl_easy_strerror(code);
-    result_text(out, size, text);
+    client_result_text(out, size, text);
 }
 
 int64_t result_retry_after_ms(CURL *easy, int64_t wall_ms) {
