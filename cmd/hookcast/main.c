@@ -10,6 +10,7 @@ typedef struct command *command_fn(void);
 /* In the order of the help. */
 static command_fn *const COMMANDS[] = {
     cmd_dispatch,
+    cmd_migrate,
     cmd_listen,
     cmd_verify,
     NULL,

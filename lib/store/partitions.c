@@ -43,7 +43,7 @@
     "parents AS MATERIALIZED ("                                                                                        \
     " SELECT oid, description = '" BY_DAY_LOG "' AS is_log,"                                                           \
     "  (SELECT relname FROM pg_class c WHERE c.oid = d.oid) AS name,"                                                  \
-    "  (SELECT relnamespace FROM pg_class c WHERE c.oid = d.oid) AS schema,"                                           \
+    "  (SELECT relnamespace::regnamespace FROM pg_class c WHERE c.oid = d.oid) AS schema,"                             \
     "  (SELECT attname FROM pg_attribute WHERE attrelid = d.oid AND attnum = d.key) AS key"                            \
     " FROM described d"                                                                                                \
     " WHERE description IN ('" BY_DAY_LOG "', '" BY_DAY_PAYLOAD "') AND pg_table_is_visible(oid))"
@@ -51,7 +51,8 @@
 /* Those of their partitions (i in pg_inherits, c in pg_class) that a condition selects. */
 #define PARTS_WHERE(condition)                                                                                         \
     "picked AS MATERIALIZED ("                                                                                         \
-    " SELECT p.oid AS parent, c.relnamespace AS schema, c.relname AS name, i.inhdetachpending AS pending,"             \
+    " SELECT p.oid AS parent, c.relnamespace::regnamespace AS schema, c.relname AS name, i.inhdetachpending AS "       \
+    "pending,"                                                                                                         \
     "  c.oid, c.relpartbound"                                                                                          \
     " FROM parents p JOIN pg_inherits i ON i.inhparent = p.oid JOIN pg_class c ON c.oid = i.inhrelid"                  \
     " WHERE " condition "),"                                                                                           \
@@ -155,7 +156,7 @@ static const struct statement MISSING = {"WITH " PARENTS "," PARTS_WHERE(
     "true") ","
             "today AS (SELECT date_trunc('day', clock_timestamp()) AS start),"
             "wanted AS ("
-            " SELECT p.oid AS parent, p.schema::regnamespace AS schema, p.name, p.key, p.name || to_char(day, "
+            " SELECT p.oid AS parent, p.schema, p.name, p.key, p.name || to_char(day, "
             "'_YYYYMMDD') AS part, day AS "
             "lower,"
             "  day + interval '1 day' AS upper"
@@ -254,9 +255,9 @@ static enum status finalize(struct connection *connection, const char *lock_time
  * table that still has a pending one, because that is refused. */
 static const struct statement EXPIRED = {"WITH " PARENTS "," PARTS_WHERE(
     "true") " "
-            "SELECT q.name, format('COMMENT ON TABLE %s.%I IS %L', q.schema::regnamespace, q.name, '" DROP_MARK "'),"
-            " format('ALTER TABLE %s.%I DETACH PARTITION %s.%I CONCURRENTLY', p.schema::regnamespace, p.name, "
-            "q.schema::regnamespace, q.name)"
+            "SELECT q.name, format('COMMENT ON TABLE %s.%I IS %L', q.schema, q.name, '" DROP_MARK "'),"
+            " format('ALTER TABLE %s.%I DETACH PARTITION %s.%I CONCURRENTLY', p.schema, p.name, "
+            "q.schema, q.name)"
             " FROM parts q JOIN parents p ON p.oid = q.parent"
             " WHERE q.upper <= clock_timestamp() - CASE WHEN p.is_log THEN $1 ELSE $2 END * interval '1 millisecond'"
             " AND q.upper < date_trunc('day', clock_timestamp())"

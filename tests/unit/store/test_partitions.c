@@ -335,7 +335,6 @@ static void test_a_dropping_that_was_cut_off_is_made_up_for(void **state) {
     ensure();
     add_day("events", 60);
     char *name = day_name("events", 60);
-    struct connection *reader = pg_fixture_connect(database);
     char sql[256];
     snprintf(sql, sizeof(sql),
              "COMMENT ON TABLE %s IS 'hookcast: to be dropped'; ALTER TABLE events DETACH PARTITION %s", name, name);
