@@ -1,0 +1,363 @@
+/* What a flush does to the schedule: at most four statements, whatever the number of rows, in the order in which
+ * everybody locks (rule P9): holds, new rows, moves, ends. Keys are sorted here, by their bytes, and go to the server
+ * in that order; the joins below are nested loops over them, so that the rows are locked in it too. */
+#include "store/schedule.h"
+#include "base/memory.h"
+#include "store/schedule_private.h"
+#include <stdlib.h>
+
+/* New rows of one statement: a fan-out of a large event writes its body once a row. */
+#define INSERT_MAX_BYTES ((size_t)16 * 1024 * 1024)
+#define INSERT_MAX_ROWS 8192
+#define ARRAY_MAX_BYTES ((size_t)256 * 1024 * 1024)
+
+enum move_kind { MOVE_RETRY, MOVE_HOLD, MOVE_FINISH };
+
+struct move {
+    struct schedule_key key; /* first */
+    enum move_kind kind;
+    int32_t fence;
+    int attempt;
+    int64_t due_in_ms;
+};
+
+struct schedule_batch {
+    struct schedule_new *rows;
+    size_t row_count, row_capacity;
+    struct move *moves; /* of all kinds */
+    size_t move_count, move_capacity;
+};
+
+/* ---- keys ---- */
+
+int schedule_key_compare(const struct schedule_key *a, const struct schedule_key *b) {
+    size_t shorter = a->workspace_id.len < b->workspace_id.len ? a->workspace_id.len : b->workspace_id.len;
+    int order = shorter ? memcmp(a->workspace_id.data, b->workspace_id.data, shorter) : 0;
+    if (order == 0)
+        order = (a->workspace_id.len > b->workspace_id.len) - (a->workspace_id.len < b->workspace_id.len);
+    if (order == 0)
+        order = uuid_compare(&a->subscription_id, &b->subscription_id);
+    return order ? order : uuid_compare(&a->row_key, &b->row_key);
+}
+
+/* Whatever begins with its key. */
+static int by_key(const void *a, const void *b) {
+    return schedule_key_compare(a, b);
+}
+
+void key_arrays_init(struct key_arrays *arrays, size_t count) {
+    array_init(&arrays->workspaces, PARAM_TEXT, (count + 1) * (SUBSCRIPTION_MAX_WORKSPACE_BYTES + 4));
+    array_init(&arrays->subscriptions, PARAM_UUID, (count + 1) * 20);
+    array_init(&arrays->rows, PARAM_UUID, (count + 1) * 20);
+}
+
+void key_arrays_deinit(struct key_arrays *arrays) {
+    array_deinit(&arrays->workspaces);
+    array_deinit(&arrays->subscriptions);
+    array_deinit(&arrays->rows);
+}
+
+void key_arrays_reset(struct key_arrays *arrays) {
+    array_reset(&arrays->workspaces);
+    array_reset(&arrays->subscriptions);
+    array_reset(&arrays->rows);
+}
+
+void key_arrays_add(struct key_arrays *arrays, const struct schedule_key *key) {
+    array_text(&arrays->workspaces, key->workspace_id);
+    array_uuid(&arrays->subscriptions, &key->subscription_id);
+    array_uuid(&arrays->rows, &key->row_key);
+}
+
+void key_arrays_add_endpoints(struct key_arrays *arrays, const struct schedule_key *keys, size_t count) {
+    struct schedule_key *sorted = mem_calloc(count + 1, sizeof(*sorted));
+    for (size_t i = 0; i < count; i++) {
+        sorted[i] = keys[i];
+        sorted[i].row_key = UUID_NIL;
+    }
+    qsort(sorted, count, sizeof(*sorted), by_key);
+    for (size_t i = 0; i < count; i++)
+        if (i == 0 || schedule_key_compare(&sorted[i - 1], &sorted[i]) != 0)
+            key_arrays_add(arrays, &sorted[i]);
+    mem_free(sorted);
+}
+
+void key_arrays_params(struct key_arrays *arrays, bool with_rows, struct params *params) {
+    params_array(params, &arrays->workspaces);
+    params_array(params, &arrays->subscriptions);
+    if (with_rows)
+        params_array(params, &arrays->rows);
+}
+
+/* ---- gathering ---- */
+
+struct schedule_batch *schedule_batch_new(void) {
+    return mem_calloc(1, sizeof(struct schedule_batch));
+}
+
+void schedule_batch_free(struct schedule_batch **batch_ptr) {
+    struct schedule_batch *batch = *batch_ptr;
+    *batch_ptr = NULL;
+    if (!batch)
+        return;
+    mem_free(batch->rows);
+    mem_free(batch->moves);
+    mem_free(batch);
+}
+
+void schedule_batch_reset(struct schedule_batch *batch) {
+    batch->row_count = batch->move_count = 0;
+}
+
+bool schedule_batch_is_empty(const struct schedule_batch *batch) {
+    return batch->row_count == 0 && batch->move_count == 0;
+}
+
+void schedule_batch_new_row(struct schedule_batch *batch, const struct schedule_new *row) {
+    CHECK(!row->held || row->lease_ms == 0);
+    if (batch->row_count == batch->row_capacity) {
+        batch->row_capacity = batch->row_capacity ? 2 * batch->row_capacity : 64;
+        batch->rows = mem_realloc(batch->rows, batch->row_capacity * sizeof(struct schedule_new));
+    }
+    batch->rows[batch->row_count++] = *row;
+}
+
+static void add_move(struct schedule_batch *batch, const struct move *move) {
+    if (batch->move_count == batch->move_capacity) {
+        batch->move_capacity = batch->move_capacity ? 2 * batch->move_capacity : 64;
+        batch->moves = mem_realloc(batch->moves, batch->move_capacity * sizeof(struct move));
+    }
+    batch->moves[batch->move_count++] = *move;
+}
+
+void schedule_batch_retry(struct schedule_batch *batch, const struct schedule_key *key, int32_t fence, int attempt,
+                          int64_t due_in_ms) {
+    add_move(batch, &(struct move){*key, MOVE_RETRY, fence, attempt, due_in_ms});
+}
+
+void schedule_batch_hold(struct schedule_batch *batch, const struct schedule_key *key, int32_t fence) {
+    add_move(batch, &(struct move){*key, MOVE_HOLD, fence, 0, 0});
+}
+
+void schedule_batch_finish(struct schedule_batch *batch, const struct schedule_key *key, int32_t fence) {
+    add_move(batch, &(struct move){*key, MOVE_FINISH, fence, 0, 0});
+}
+
+/* ---- writing ---- */
+
+static enum status write_holds(struct connection *connection, const struct schedule_batch *batch, struct error *error) {
+    static const struct statement HOLD = {
+        "INSERT INTO holds (workspace_id, subscription_id) SELECT w, s FROM unnest($1::text[], $2::uuid[]) k(w, s) "
+        "ON CONFLICT (workspace_id, subscription_id) DO UPDATE SET since = holds.since"};
+    struct schedule_key *keys = mem_calloc(batch->row_count + batch->move_count + 1, sizeof(*keys));
+    size_t count = 0;
+    for (size_t i = 0; i < batch->row_count; i++)
+        if (batch->rows[i].held)
+            keys[count++] = batch->rows[i].key;
+    for (size_t i = 0; i < batch->move_count; i++)
+        if (batch->moves[i].kind == MOVE_HOLD)
+            keys[count++] = batch->moves[i].key;
+    enum status status = STATUS_OK;
+    if (count) {
+        struct key_arrays arrays;
+        struct params params;
+        key_arrays_init(&arrays, count);
+        params_init(&params);
+        key_arrays_add_endpoints(&arrays, keys, count);
+        key_arrays_params(&arrays, false, &params);
+        status = connection_run(connection, &HOLD, &params, NULL, error);
+        params_deinit(&params);
+        key_arrays_deinit(&arrays);
+    }
+    mem_free(keys);
+    return status;
+}
+
+/* The columns of new rows, in the order of the statement's parameters. */
+struct new_arrays {
+    struct key_arrays keys;
+    struct param_array event_keys, buckets, attempts, activations, due_ins, due_ats, helds, leases, topics, parts,
+        offsets, times, record_keys, headers, bodies;
+};
+
+static const struct {
+    size_t at;
+    enum param_type type;
+} NEW_COLUMNS[] = {
+    {offsetof(struct new_arrays, event_keys), PARAM_UUID},   {offsetof(struct new_arrays, buckets), PARAM_INT2},
+    {offsetof(struct new_arrays, attempts), PARAM_INT2},     {offsetof(struct new_arrays, activations), PARAM_INT8},
+    {offsetof(struct new_arrays, due_ins), PARAM_INT8},      {offsetof(struct new_arrays, due_ats), PARAM_TIMESTAMP},
+    {offsetof(struct new_arrays, helds), PARAM_BOOL},        {offsetof(struct new_arrays, leases), PARAM_INT8},
+    {offsetof(struct new_arrays, topics), PARAM_TEXT},       {offsetof(struct new_arrays, parts), PARAM_INT4},
+    {offsetof(struct new_arrays, offsets), PARAM_INT8},      {offsetof(struct new_arrays, times), PARAM_TIMESTAMP},
+    {offsetof(struct new_arrays, record_keys), PARAM_BYTEA}, {offsetof(struct new_arrays, headers), PARAM_TEXT},
+    {offsetof(struct new_arrays, bodies), PARAM_BYTEA},
+};
+
+#define NEW_COLUMN_COUNT (sizeof(NEW_COLUMNS) / sizeof(NEW_COLUMNS[0]))
+
+static struct param_array *new_column(struct new_arrays *arrays, size_t i) {
+    return (struct param_array *)((char *)arrays + NEW_COLUMNS[i].at);
+}
+
+static void add_new(struct new_arrays *arrays, const struct schedule_new *row) {
+    const struct event *event = row->event;
+    key_arrays_add(&arrays->keys, &row->key);
+    array_uuid(&arrays->event_keys, &event->key);
+    array_int2(&arrays->buckets, (int16_t)subscription_bucket(row->key.workspace_id, &row->key.subscription_id));
+    array_int2(&arrays->attempts, (int16_t)row->attempt);
+    array_int8(&arrays->activations, row->activation);
+    array_int8(&arrays->due_ins, row->held ? 0 : row->due_in_ms);
+    if (row->due_at_ms && !row->held)
+        array_timestamp(&arrays->due_ats, row->due_at_ms);
+    else
+        array_null(&arrays->due_ats);
+    array_bool(&arrays->helds, row->held);
+    array_int8(&arrays->leases, row->lease_ms);
+    array_text(&arrays->topics, event->topic);
+    array_int4(&arrays->parts, event->partition);
+    array_int8(&arrays->offsets, event->offset);
+    array_timestamp(&arrays->times, event->timestamp_ms);
+    array_text(&arrays->record_keys, event->record_key);
+    array_text(&arrays->headers, event->headers);
+    array_text(&arrays->bodies, event->value);
+}
+
+static enum status insert_rows(struct connection *connection, struct new_arrays *arrays, struct error *error) {
+    static const struct statement INSERT = {
+        "INSERT INTO schedule (workspace_id, subscription_id, row_key, event_key, bucket, attempt, activation, fence, "
+        "held, due_at, lease_until, topic, part, record_offset, record_time, record_key, headers, body) "
+        "SELECT w, s, k, e, bucket, attempt, activation, CASE WHEN lease > 0 THEN 1 ELSE 0 END, held, "
+        "coalesce(greatest(due_at, clock_timestamp()), clock_timestamp() + due_in * interval '1 ms'), "
+        "CASE WHEN lease > 0 THEN clock_timestamp() + lease * interval '1 ms' END, "
+        "topic, part, record_offset, record_time, record_key, headers, body "
+        "FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::uuid[], $5::int2[], $6::int2[], $7::int8[], $8::int8[], "
+        "$9::timestamptz[], $10::bool[], $11::int8[], $12::text[], $13::int4[], $14::int8[], $15::timestamptz[], "
+        "$16::bytea[], $17::text[], $18::bytea[]) n(w, s, k, e, bucket, attempt, activation, due_in, due_at, held, "
+        "lease, topic, part, record_offset, record_time, record_key, headers, body) "
+        "ON CONFLICT (workspace_id, subscription_id, row_key) DO NOTHING"};
+    struct params params;
+    params_init(&params);
+    key_arrays_params(&arrays->keys, true, &params);
+    for (size_t i = 0; i < NEW_COLUMN_COUNT; i++)
+        params_array(&params, new_column(arrays, i));
+    enum status status = connection_run(connection, &INSERT, &params, NULL, error);
+    params_deinit(&params);
+    key_arrays_reset(&arrays->keys);
+    for (size_t i = 0; i < NEW_COLUMN_COUNT; i++)
+        array_reset(new_column(arrays, i));
+    return status;
+}
+
+static enum status write_new(struct connection *connection, struct schedule_batch *batch, struct error *error) {
+    if (batch->row_count == 0)
+        return STATUS_OK;
+    qsort(batch->rows, batch->row_count, sizeof(struct schedule_new), by_key);
+    struct new_arrays arrays;
+    key_arrays_init(&arrays.keys, INSERT_MAX_ROWS);
+    for (size_t i = 0; i < NEW_COLUMN_COUNT; i++)
+        array_init(new_column(&arrays, i), NEW_COLUMNS[i].type, ARRAY_MAX_BYTES);
+    enum status status = STATUS_OK;
+    for (size_t i = 0; i < batch->row_count && status == STATUS_OK; i++) {
+        add_new(&arrays, &batch->rows[i]);
+        bool last = i + 1 == batch->row_count;
+        if (last || arrays.bodies.data.len + arrays.headers.data.len >= INSERT_MAX_BYTES ||
+            arrays.bodies.count == INSERT_MAX_ROWS)
+            status = insert_rows(connection, &arrays, error);
+    }
+    for (size_t i = 0; i < NEW_COLUMN_COUNT; i++)
+        array_deinit(new_column(&arrays, i));
+    key_arrays_deinit(&arrays.keys);
+    return status;
+}
+
+struct move_arrays {
+    struct key_arrays keys;
+    struct param_array fences, attempts, due_ins, helds;
+};
+
+/* A retry is never held and has a time; what goes back as held keeps its attempt and its time. */
+static enum status write_moves(struct connection *connection, struct move_arrays *arrays, struct error *error) {
+    static const struct statement MOVE = {
+        "UPDATE schedule s SET due_at = coalesce(clock_timestamp() + m.due_in * interval '1 ms', s.due_at), "
+        "attempt = coalesce(m.attempt, s.attempt), held = m.held, lease_until = NULL "
+        "FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::int4[], $5::int2[], $6::int8[], $7::bool[]) "
+        "m(w, s, k, fence, attempt, due_in, held) "
+        "WHERE s.workspace_id = m.w AND s.subscription_id = m.s AND s.row_key = m.k AND s.fence = m.fence"};
+    struct params params;
+    params_init(&params);
+    key_arrays_params(&arrays->keys, true, &params);
+    params_array(&params, &arrays->fences);
+    params_array(&params, &arrays->attempts);
+    params_array(&params, &arrays->due_ins);
+    params_array(&params, &arrays->helds);
+    enum status status = connection_run(connection, &MOVE, &params, NULL, error);
+    params_deinit(&params);
+    return status;
+}
+
+static enum status write_ends(struct connection *connection, struct move_arrays *arrays, struct error *error) {
+    static const struct statement FINISH = {
+        "DELETE FROM schedule s USING unnest($1::text[], $2::uuid[], $3::uuid[], $4::int4[]) m(w, s, k, fence) "
+        "WHERE s.workspace_id = m.w AND s.subscription_id = m.s AND s.row_key = m.k "
+        "AND (s.fence = m.fence OR m.fence = -1)"};
+    struct params params;
+    params_init(&params);
+    key_arrays_params(&arrays->keys, true, &params);
+    params_array(&params, &arrays->fences);
+    enum status status = connection_run(connection, &FINISH, &params, NULL, error);
+    params_deinit(&params);
+    return status;
+}
+
+static void add_to_arrays(struct move_arrays *arrays, const struct move *move) {
+    key_arrays_add(&arrays->keys, &move->key);
+    array_int4(&arrays->fences, move->fence);
+    array_bool(&arrays->helds, move->kind == MOVE_HOLD);
+    if (move->kind == MOVE_RETRY) {
+        array_int2(&arrays->attempts, (int16_t)move->attempt);
+        array_int8(&arrays->due_ins, move->due_in_ms);
+    } else {
+        array_null(&arrays->attempts);
+        array_null(&arrays->due_ins);
+    }
+}
+
+static enum status write_existing(struct connection *connection, struct schedule_batch *batch, bool ends,
+                                  struct error *error) {
+    struct move_arrays arrays;
+    key_arrays_init(&arrays.keys, batch->move_count);
+    array_init(&arrays.fences, PARAM_INT4, ARRAY_MAX_BYTES);
+    array_init(&arrays.attempts, PARAM_INT2, ARRAY_MAX_BYTES);
+    array_init(&arrays.due_ins, PARAM_INT8, ARRAY_MAX_BYTES);
+    array_init(&arrays.helds, PARAM_BOOL, ARRAY_MAX_BYTES);
+    for (size_t i = 0; i < batch->move_count; i++)
+        if ((batch->moves[i].kind == MOVE_FINISH) == ends)
+            add_to_arrays(&arrays, &batch->moves[i]);
+    enum status status = STATUS_OK;
+    if (arrays.fences.count)
+        status = ends ? write_ends(connection, &arrays, error) : write_moves(connection, &arrays, error);
+    array_deinit(&arrays.helds);
+    array_deinit(&arrays.due_ins);
+    array_deinit(&arrays.attempts);
+    array_deinit(&arrays.fences);
+    key_arrays_deinit(&arrays.keys);
+    return status;
+}
+
+enum status schedule_write(struct connection *connection, struct schedule_batch *batch, struct error *error) {
+    /* A plan that was made while the table was empty reads all of it for each key; and only a nested loop over the keys
+     * locks in their order. */
+    static const char PLANS[] =
+        "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off";
+    enum status status = write_holds(connection, batch, error);
+    if (status == STATUS_OK)
+        status = write_new(connection, batch, error);
+    if (status != STATUS_OK || batch->move_count == 0)
+        return status;
+    qsort(batch->moves, batch->move_count, sizeof(struct move), by_key);
+    status = connection_exec(connection, PLANS, error);
+    if (status == STATUS_OK)
+        status = write_existing(connection, batch, false, error);
+    return status == STATUS_OK ? write_existing(connection, batch, true, error) : status;
+}
