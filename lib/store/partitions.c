@@ -264,6 +264,21 @@ static const struct statement EXPIRED = {"WITH " PARENTS "," PARTS_WHERE(
             " AND NOT EXISTS (SELECT FROM parts o WHERE o.parent = q.parent AND o.pending)"
             " ORDER BY q.upper, q.name"};
 
+/* The mark, then the detaching; only the latter must not be cut off. */
+static enum status detach(struct connection *connection, const struct result *expired, int row, struct error *error) {
+    enum status status = connection_exec(connection, "SET lock_timeout = '" LOCK_TIMEOUT "'", error);
+    if (status == STATUS_OK)
+        status = run_column(connection, expired, row, 1, error);
+    if (status == STATUS_OK)
+        status = connection_exec(connection, "SET lock_timeout = 0", error);
+    if (status == STATUS_OK)
+        status = run_column(connection, expired, row, 2, error);
+    if (status != STATUS_OK)
+        error_context(error, "the partition %.*s", SPAN_ARGS(result_text(expired, row, 0)));
+    return status;
+}
+
+/* One that can't go does not keep the others; the last error is told. */
 static enum status detach_expired(struct connection *connection, int64_t retention_ms, int64_t payload_retention_ms,
                                   struct error *error) {
     struct params params;
@@ -275,16 +290,10 @@ static enum status detach_expired(struct connection *connection, int64_t retenti
     params_deinit(&params);
     if (status != STATUS_OK)
         return status;
-    for (int row = 0; status == STATUS_OK && row < result_rows(expired); row++) {
-        status = connection_exec(connection, "SET lock_timeout = '" LOCK_TIMEOUT "'", error);
-        if (status == STATUS_OK)
-            status = run_column(connection, expired, row, 1, error);
-        if (status == STATUS_OK)
-            status = connection_exec(connection, "SET lock_timeout = 0", error);
-        if (status == STATUS_OK)
-            status = run_column(connection, expired, row, 2, error);
-        if (status != STATUS_OK)
-            error_context(error, "the partition %.*s", SPAN_ARGS(result_text(expired, row, 0)));
+    for (int row = 0; row < result_rows(expired) && connection_is_open(connection); row++) {
+        enum status one = detach(connection, expired, row, error);
+        if (one != STATUS_OK)
+            status = one;
     }
     result_free(&expired);
     return status;
@@ -323,10 +332,15 @@ static enum status maintain(struct connection *connection, int64_t retention_ms,
         status = partitions_ensure(connection, error);
     if (status == STATUS_OK)
         status = finalize(connection, "10min", error);
-    if (status == STATUS_OK)
-        status = detach_expired(connection, retention_ms, payload_retention_ms, error);
-    if (status == STATUS_OK)
-        status = drop_detached(connection, error);
+    if (status != STATUS_OK)
+        return status;
+    status = detach_expired(connection, retention_ms, payload_retention_ms, error);
+    if (!connection_is_open(connection))
+        return status;
+    struct error own;
+    enum status dropped = drop_detached(connection, &own);
+    if (status == STATUS_OK && dropped != STATUS_OK)
+        status = error_set(error, dropped, "%s", own.text);
     return status;
 }
 

@@ -206,6 +206,20 @@ static void test_days_past_their_retention_go(void **state) {
     mem_free(old_log), mem_free(kept_log), mem_free(old_event), mem_free(kept_event);
 }
 
+static void test_a_day_that_can_not_go_does_not_keep_the_others(void **state) {
+    (void)state;
+    ensure();
+    add_day("delivery_logs", 60);
+    add_day("events", 61);
+    pg_fixture_exec(connection, "CREATE TABLE rest PARTITION OF events DEFAULT"); /* forbids DETACH CONCURRENTLY */
+    char *stays = day_name("events", 61), *goes = day_name("delivery_logs", 60);
+    assert_int_equal(partitions_maintain(connection, MONTH_MS, MONTH_MS, &error), STATUS_FAILED);
+    assert_non_null(strstr(error.text, stays));
+    assert_true(exists(stays));
+    assert_false(exists(goes));
+    mem_free(stays), mem_free(goes);
+}
+
 static void test_a_day_that_an_operator_detached_stays(void **state) {
     (void)state;
     ensure();
@@ -353,6 +367,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_D2_bounds, setup, teardown),
         cmocka_unit_test_setup_teardown(test_D2_days_far_away_are_found, setup, teardown),
         cmocka_unit_test_setup_teardown(test_days_past_their_retention_go, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_day_that_can_not_go_does_not_keep_the_others, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_day_that_an_operator_detached_stays, setup, teardown),
         cmocka_unit_test_setup_teardown(test_D1_inserts_go_on_while_a_reader_holds_up_a_detach, setup, teardown),
         cmocka_unit_test_setup_teardown(test_D1_a_missing_day_is_made_while_a_detach_waits, setup, teardown),
