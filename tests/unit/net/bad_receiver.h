@@ -21,6 +21,7 @@ static struct {
     atomic_int connections; /* open now */
     atomic_int accepted;
     atomic_int requests;
+    _Atomic in_addr_t last_peer; /* in network order */
 } receiver;
 
 #define ANSWER_204 "HTTP/1.1 204 No Content\r\n\r\n"
@@ -194,7 +195,10 @@ static void *serve_connection(void *ctx) {
 static void *serve(void *ctx) {
     (void)ctx;
     int fd;
-    while ((fd = accept(receiver.fd, NULL, NULL)) >= 0) {
+    struct sockaddr_in peer;
+    socklen_t len = sizeof(peer);
+    while ((fd = accept(receiver.fd, (struct sockaddr *)&peer, &len)) >= 0) {
+        receiver.last_peer = peer.sin_addr.s_addr;
         struct timeval second = {.tv_sec = 1};
         pthread_t thread;
         if (receiver.stopping) {

@@ -252,6 +252,22 @@ static void test_free_while_under_way(void **state) {
     fixture_close();
 }
 
+static void test_source_address(void **state) {
+    (void)state;
+    struct client_settings settings = plain_settings();
+    settings.source_address = "127.0.0.5";
+    fixture_open_with("127.0.0.0/8", settings);
+    expect_answered("/204", 204, "");
+    assert_int_equal(ntohl(receiver.last_peer), 0x7f000005);
+    fixture_close();
+    /* Not an address of this machine. */
+    settings.source_address = "192.0.2.1";
+    fixture_open_with("127.0.0.0/8", settings);
+    expect_failed("/204", CLIENT_CONNECT, "");
+    assert_int_equal(client_open_connections(fixture.client), 0);
+    fixture_close();
+}
+
 static struct answer many[200];
 
 static void test_many_at_once(void **state) {
@@ -279,6 +295,7 @@ int main(void) {
         WITH_CLIENT(test_bad_urls),
         WITH_CLIENT(test_cancel),
         cmocka_unit_test(test_free_while_under_way),
+        cmocka_unit_test(test_source_address),
         WITH_CLIENT(test_many_at_once),
     };
     return cmocka_run_group_tests(tests, receiver_start, receiver_stop);
