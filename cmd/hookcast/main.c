@@ -11,8 +11,10 @@ typedef struct command *command_fn(void);
 static command_fn *const COMMANDS[] = {
     cmd_dispatch,
     cmd_migrate,
+    cmd_publish,
     cmd_listen,
     cmd_verify,
+    cmd_broker,
     NULL,
 };
 
