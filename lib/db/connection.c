@@ -90,9 +90,9 @@ int64_t connection_timeout(const struct connection *connection) {
 /* At the start of each call. */
 static enum status begin(struct connection *connection, int64_t *ret_deadline_ms, struct error *error) {
     connection->sqlstate[0] = '\0';
+    *ret_deadline_ms = clock_mono_ms() + connection->timeout_ms;
     if (!connection->pg)
         return error_set(error, STATUS_UNAVAILABLE, "PostgreSQL: not connected");
-    *ret_deadline_ms = clock_mono_ms() + connection->timeout_ms;
     return STATUS_OK;
 }
 

@@ -265,7 +265,7 @@ static void unlock(struct connection *connection) {
 
 enum status migrate_run(struct connection *connection, const char *directory, migrate_progress_fn *progress, void *ctx,
                         int *ret_applied, struct error *error) {
-    struct migrations migrations;
+    struct migrations migrations = {0};
     enum status status = load(directory, &migrations, error);
     if (status != STATUS_OK)
         return status;

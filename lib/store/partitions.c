@@ -123,7 +123,7 @@ enum status partitions_read_bounds(struct connection *connection, struct partiti
 
 enum status partitions_bounds(struct connection *connection, int64_t *ret_lower_ms, int64_t *ret_upper_ms,
                               struct error *error) {
-    struct partition_bounds bounds;
+    struct partition_bounds bounds = {0};
     enum status status = read_bounds(connection, &READ_BOUNDS, &bounds, error);
     if (status == STATUS_OK) {
         *ret_lower_ms = bounds.lower_ms;
