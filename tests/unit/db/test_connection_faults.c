@@ -266,8 +266,7 @@ static void test_notifications(void **state) {
     assert_in_range(clock_mono_ms() - started_ms, 0, 5000);
     close(wake);
     char sql[64];
-    snprintf(sql, sizeof(sql), "SELECT pg_terminate_backend(%s)",
-             pg_fixture_ask(connection, "SELECT pg_backend_pid()"));
+    snprintf(sql, sizeof(sql), "SELECT pg_terminate_backend(%d)", (int)backend());
     pg_fixture_exec(other, sql);
     assert_int_equal(connection_wait_notify(connection, -1, 10000, &notified, &error), STATUS_UNAVAILABLE);
     assert_false(connection_is_open(connection));
