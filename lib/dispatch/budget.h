@@ -9,23 +9,18 @@
 
 #define BUDGET_MAX_BYTES (48 * 1024 * 1024)
 #define BUDGET_MAX_DELIVERIES 32768 /* under way included */
-#define BUDGET_MAX_WAITING 16384
-#define BUDGET_MIN_WAITING 1024
+#define BUDGET_MAX_WAITING 8192     /* not under way: they wait for us */
 
 struct budget {
     _Atomic int64_t deliveries; /* first attempts, and records without any */
     _Atomic int64_t in_flight;  /* first attempts that wait for a receiver, not for us */
     _Atomic int64_t bytes;
-    /* Of deliveries that are not in flight: what this process settles in about 0.7 s, so that waiting in line here never makes an
-     * endpoint look slow. */
-    _Atomic int64_t waiting_limit;
 };
 
 static inline bool budget_is_spent(struct budget *budget) {
     int64_t deliveries = atomic_load_explicit(&budget->deliveries, memory_order_relaxed);
     int64_t waiting = deliveries - atomic_load_explicit(&budget->in_flight, memory_order_relaxed);
-    return deliveries >= BUDGET_MAX_DELIVERIES ||
-           waiting >= atomic_load_explicit(&budget->waiting_limit, memory_order_relaxed) ||
+    return deliveries >= BUDGET_MAX_DELIVERIES || waiting >= BUDGET_MAX_WAITING ||
            atomic_load_explicit(&budget->bytes, memory_order_relaxed) >= BUDGET_MAX_BYTES;
 }
 

@@ -23,7 +23,7 @@ enum message_type {
     MESSAGE_DELIVERY,     /* struct delivery */
     MESSAGE_TAKEN,        /* struct taken, to the recorder */
     MESSAGE_SUBSCRIPTION, /* struct subscription_message, watcher → lanes: a new version */
-    MESSAGE_PARK,         /* struct subscription_message, recorder → lane: park this endpoint */
+    MESSAGE_PARK,         /* struct subscription_message, recorder → lane: park this endpoint if it is slow */
     MESSAGE_RELEASE,      /* struct message alone, recorder → lanes: park what belongs to revoked partitions */
     MESSAGE_ADOPT,        /* struct adopt_message, intake ⇄ recorder */
     MESSAGE_REVOKE,       /* struct revoke_message, intake ⇄ recorder */
@@ -68,7 +68,7 @@ struct delivery {
     int64_t activation;
 
     int16_t attempt; /* this one's number, from 1 */
-    int64_t enqueued_ms; /* monotonic: when the lane got it */
+    int64_t enqueued_ms, started_ms; /* monotonic: when the lane got it, and when it sent it */
 
     /* The outcome. */
     enum outcome outcome;
@@ -102,7 +102,7 @@ struct taken {
     struct uuid key;
     int64_t taken_at_ms; /* monotonic */
     bool already_settled; /* announced for the tracker's sake alone */
-    bool parking;         /* its endpoints were asked to park */
+    int64_t asked_ms;     /* monotonic: when its endpoints were last asked to park */
 
     /* A rejected record's. */
     struct rejected *rejected;

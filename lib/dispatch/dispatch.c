@@ -110,7 +110,6 @@ enum status dispatch_new(const struct settings *settings, struct dispatch **ret_
     struct dispatch *dispatch = mem_calloc(1, sizeof(*dispatch));
     dispatch->settings = settings;
     dispatch->roster = roster_new();
-    atomic_init(&dispatch->budget.waiting_limit, BUDGET_MIN_WAITING);
     atomic_init(&dispatch->pulse.processes, 1);
     enum status status = check_database(settings, error);
     if (status == STATUS_OK)

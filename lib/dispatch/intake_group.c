@@ -211,7 +211,7 @@ static void let_go(struct intake *intake) {
         intake_commit(intake, true);
     intake_drop_slots(intake);
     intake->revoking = NULL;
-    if (consumer_unassign(intake->consumer, &error) != STATUS_OK)
+    if (!atomic_load(&intake->stopping) && consumer_unassign(intake->consumer, &error) != STATUS_OK)
         log_warn("intake", "unassign", LOG_TEXT("error", error.text));
     intake_set_phase(intake, INTAKE_IDLE);
 }

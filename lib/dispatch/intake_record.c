@@ -6,9 +6,7 @@
 #include "webhook/tracker.h"
 
 #define REREAD_RECORDS 256
-#define HELD_QUEUE_MANY 256      /* with so many waiting for an endpoint whose queue takes this long … */
-#define HELD_QUEUE_MANY_MS 1000
-#define HELD_WAIT_MS 250         /* … or a full queue and this long, new ones go to the schedule */
+#define HELD_QUEUE_MANY 64 /* so many may wait for an endpoint that is behind; further ones go to the schedule */
 
 static struct event_record event_record_of(const struct consumer_record *record, struct event_header *headers) {
     for (size_t i = 0; i < record->header_count; i++)
@@ -90,10 +88,8 @@ static struct rejected *rejected_of(const struct event_record *record, const str
 /* ---- where a delivery goes ---- */
 
 static bool endpoint_is_behind(struct gate *gate) {
-    int32_t queued = atomic_load_explicit(&gate->queued, memory_order_relaxed);
-    int32_t wait_ms = atomic_load_explicit(&gate->wait_ms, memory_order_relaxed);
-    return (queued >= LANE_ENDPOINT_QUEUE_MAX && wait_ms > HELD_WAIT_MS) ||
-           (queued >= HELD_QUEUE_MANY && wait_ms > HELD_QUEUE_MANY_MS);
+    return atomic_load_explicit(&gate->behind, memory_order_relaxed) &&
+           atomic_load_explicit(&gate->queued, memory_order_relaxed) >= HELD_QUEUE_MANY;
 }
 
 static void route(struct intake *intake, struct delivery *delivery) {

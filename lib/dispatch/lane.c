@@ -10,11 +10,16 @@
 #include "core/metrics.h"
 #include "dispatch/recorder.h"
 #include "dispatch/sending.h"
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #define TARGET_BUCKETS 16384 /* a power of two */
 #define TICK_MS 100
-#define SLOW_WAIT_MS 2000    /* a target whose queue waits longer for its endpoint is parked */
+#define BEHIND_WAIT_MS 250   /* a queue that waits longer for its endpoint sends new deliveries to the schedule … */
+#define SLOW_WAIT_MS 2000    /* … and one that waits so long goes there itself */
+#define SLOW_ANSWER_MS 250
 #define TARGET_IDLE_MS 60000 /* what a quiet target keeps (signer, format) is given back after that */
 #define LOOKUP_PAUSE_MS 250
 #define SPARE_SENDINGS 256
@@ -38,6 +43,9 @@ struct lane {
     int64_t outcome_count;
     uint64_t random;
     int64_t ticks;
+    int schedstat_fd;
+    int64_t busy_us, measured_us;
+    bool saturated; /* this thread had no time to spare in the last tick */
     _Atomic int64_t waiting;
     struct metric *connections, *in_flight, *started, *duration, *endpoints;
 };
@@ -251,11 +259,8 @@ static void start_target(struct lane *lane, struct target *target, int64_t now_m
     while (!lane_is_full(lane) && target_has_waiting(target) && now_ms >= target->pause_until_ms &&
            endpoint_slots(&target->endpoint, now_ms) > 0) {
         delivery = target_dequeue(target);
-        if (may_start(lane, delivery, now_ms)) {
-            int64_t waited_ms = now_ms - delivery->enqueued_ms;
-            atomic_store_explicit(&target->subscription->gate->wait_ms, (int32_t)waited_ms, memory_order_relaxed);
+        if (may_start(lane, delivery, now_ms))
             start_delivery(lane, target, delivery, now_ms);
-        }
     }
     target_publish(target, now_ms);
     if (!target_has_waiting(target))
@@ -281,6 +286,15 @@ static void start_listed(struct lane *lane) {
         unlist_target(lane, target);
         start_target(lane, target, now_ms);
     }
+}
+
+/* Whose fault is it that something waits? A busy processor makes everything wait a little; an endpoint that makes others
+ * wait has no slot left, or takes its time with an answer. */
+static bool endpoint_is_slow(struct lane *lane, const struct target *target, int64_t now_ms) {
+    const struct delivery *oldest = TAILQ_FIRST(&target->in_flight);
+    if (oldest && now_ms - oldest->started_ms > SLOW_ANSWER_MS)
+        return true;
+    return !lane->saturated && target_has_waiting(target) && endpoint_slots(&target->endpoint, now_ms) == 0;
 }
 
 /* ---- messages ---- */
@@ -354,7 +368,7 @@ static void on_messages(void *ctx, struct queue_node *first) {
             struct target *target = find_target(lane, &about->subscription->id);
             if (message->type == MESSAGE_SUBSCRIPTION)
                 on_version(lane, about->subscription);
-            else if (target)
+            else if (target && endpoint_is_slow(lane, target, loop_now_ms(lane->loop)))
                 park(lane, target);
             subscription_unref(&about->subscription);
         }
@@ -377,14 +391,26 @@ static void on_round_end(void *ctx) {
 static void tick_target(struct lane *lane, struct target *target) {
     int64_t now_ms = loop_now_ms(lane->loop);
     int64_t wait_ms = target_wait_ms(target, now_ms);
-    if (target_has_waiting(target))
-        atomic_store_explicit(&target->subscription->gate->wait_ms, (int32_t)wait_ms, memory_order_relaxed);
-    else if (now_ms - target->busy_at_ms > TICK_MS)
-        atomic_store_explicit(&target->subscription->gate->wait_ms, 0, memory_order_relaxed);
-    bool endpoint_is_slow = wait_ms > SLOW_WAIT_MS && endpoint_slots(&target->endpoint, now_ms) == 0;
-    if (endpoint_is_slow && pulse_is_fresh(lane->settings.pulse, now_ms))
+    bool behind = wait_ms > BEHIND_WAIT_MS && endpoint_is_slow(lane, target, now_ms);
+    atomic_store_explicit(&target->subscription->gate->behind, behind, memory_order_relaxed);
+    if (behind && wait_ms > SLOW_WAIT_MS && pulse_is_fresh(lane->settings.pulse, now_ms))
         park(lane, target);
     target_publish(target, now_ms);
+}
+
+/* The share of the last tick in which this thread ran, or would have if a processor had been free. */
+static void measure_saturation(struct lane *lane) {
+    int64_t now_us = clock_mono_us(), busy_us = 0;
+    char text[128] = "";
+    ssize_t got = lane->schedstat_fd >= 0 ? pread(lane->schedstat_fd, text, sizeof(text) - 1, 0) : -1;
+    if (got > 0) {
+        char *end = NULL;
+        uint64_t ran_ns = strtoull(text, &end, 10), waited_ns = strtoull(end, NULL, 10);
+        busy_us = (int64_t)((ran_ns + waited_ns) / 1000);
+    }
+    lane->saturated = busy_us - lane->busy_us > 9 * (now_us - lane->measured_us) / 10;
+    lane->busy_us = busy_us;
+    lane->measured_us = now_us;
 }
 
 static void retire_target(struct lane *lane, struct target *target) {
@@ -403,6 +429,9 @@ static void retire_target(struct lane *lane, struct target *target) {
 static void on_tick(void *ctx) {
     struct lane *lane = ctx;
     loop_timer_start(lane->tick, TICK_MS);
+    if (lane->ticks == 0)
+        lane->schedstat_fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+    measure_saturation(lane);
     each_target(lane, tick_target);
     if (++lane->ticks % 100 == 0)
         each_target(lane, retire_target);
@@ -434,6 +463,7 @@ enum status lane_new(const struct lane_settings *settings, struct lane **ret_lan
     char name[16];
     (void)snprintf(name, sizeof(name), "lane-%d", settings->number);
     lane->settings = *settings;
+    lane->schedstat_fd = -1;
     lane->loop = loop_new(name);
     TAILQ_INIT(&lane->listed);
     TAILQ_INIT(&lane->active);
@@ -504,6 +534,8 @@ void lane_free(struct lane **lane_ptr) {
         sending_free(&sending);
     }
     heap_deinit(&lane->wakes);
+    if (lane->schedstat_fd >= 0)
+        close(lane->schedstat_fd);
     loop_timer_free(&lane->tick);
     queue_free(&lane->queue);
     loop_free(&lane->loop);

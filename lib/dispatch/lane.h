@@ -17,7 +17,6 @@ struct lane;
 struct recorder;
 
 #define LANE_MAX_IN_FLIGHT 4096
-#define LANE_ENDPOINT_QUEUE_MAX 4096
 
 struct lane_settings {
     const struct settings *settings;

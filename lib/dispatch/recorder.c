@@ -18,7 +18,8 @@
 #define GATHER_US 4000            /* two flushes begin at least this far apart, unless much is ready */
 #define FLUSH_MAX_DELIVERIES 4096
 #define FLUSH_MAX_BYTES (8 * 1024 * 1024)
-#define HEAD_LIMIT_MS 2000        /* a window's head that waits longer has its endpoints parked */
+#define HEAD_LIMIT_MS 2000        /* a window's head that waits longer has its endpoints parked, if they are slow */
+#define ASK_AGAIN_MS 100
 #define REVOKE_ANSWERS_MS 300     /* rule P7 */
 #define RETRY_FIRST_MS 100
 #define RETRY_LONGEST_MS 2000
@@ -141,6 +142,25 @@ static void on_messages(void *ctx, struct queue_node *first) {
     take_messages(ctx, first);
 }
 
+/* ---- PostgreSQL away, and back ---- */
+
+static void away(struct recorder *recorder, const char *what, const struct error *error) {
+    int64_t pause_ms = recorder->retry_pause_ms ? recorder->retry_pause_ms * 2 : RETRY_FIRST_MS;
+    recorder->retry_pause_ms = pause_ms > RETRY_LONGEST_MS ? RETRY_LONGEST_MS : pause_ms;
+    recorder->retry_at_ms = clock_mono_ms() + recorder->retry_pause_ms;
+    if (!recorder->away)
+        log_warn("recorder", what, LOG_TEXT("error", error->text));
+    recorder->away = true;
+    metric_add(recorder->flush_failures, 1);
+}
+
+static void back(struct recorder *recorder) {
+    if (recorder->away)
+        log_info("recorder", "PostgreSQL takes rows again");
+    recorder->away = false;
+    recorder->retry_pause_ms = 0;
+}
+
 /* ---- adopting and giving up ---- */
 
 static void lag_metric(struct tracked *tracked) {
@@ -189,12 +209,13 @@ static void untrack(struct recorder *recorder, struct tracked *tracked) {
 
 static void serve_adopts(struct recorder *recorder) {
     struct adopt_wait *wait;
-    while (recorder->linked && !recorder->flush.made && (wait = TAILQ_FIRST(&recorder->adopts))) {
+    while (recorder->linked && !recorder->flush.made && clock_mono_ms() >= recorder->retry_at_ms &&
+           (wait = TAILQ_FIRST(&recorder->adopts))) {
         struct error error = {""};
         enum status status = recorder_adopt(recorder, wait->message, &error);
         if (status != STATUS_OK) {
-            log_warn("recorder", "partitions can't be taken over yet", LOG_TEXT("error", error.text));
             recorder->linked = connection_is_open(recorder->connection);
+            away(recorder, "partitions can't be taken over yet", &error);
             return;
         }
         for (size_t i = 0; i < wait->message->count; i++)
@@ -253,7 +274,7 @@ static void serve_revokes(struct recorder *recorder) {
 /* ---- parking (rule S5) ---- */
 
 static void park_endpoints(struct recorder *recorder, struct taken *taken) {
-    taken->parking = true;
+    taken->asked_ms = clock_mono_ms();
     for (uint32_t i = 0; i < taken->expected; i++) {
         struct subscription *subscription = taken->slots[i].subscription;
         if (taken->slots[i].arrived)
@@ -271,9 +292,9 @@ static void look_at_heads(struct recorder *recorder) {
     TAILQ_FOREACH(tracked, &recorder->tracked, link) {
         struct taken *head = TAILQ_FIRST(&tracked->open);
         int64_t age_ms = head ? now_ms - head->taken_at_ms : 0;
-        bool mostly_full = tracker_span(tracked->tracker) > TRACKER_WINDOW / 2 && age_ms > 2 * TICK_MS;
-        if (head && !head->parking && pulse_is_fresh(recorder->settings.pulse, now_ms) &&
-            (age_ms > HEAD_LIMIT_MS || mostly_full))
+        bool mostly_full = tracker_span(tracked->tracker) > TRACKER_WINDOW / 2;
+        if (head && age_ms > (mostly_full ? ASK_AGAIN_MS : HEAD_LIMIT_MS) && now_ms - head->asked_ms > ASK_AGAIN_MS &&
+            pulse_is_fresh(recorder->settings.pulse, now_ms))
             park_endpoints(recorder, head);
         metric_set(tracked->lag_seconds, (double)age_ms / 1000);
     }
@@ -332,7 +353,6 @@ static void flush_done(struct recorder *recorder) {
     publish_progress(recorder);
     recorder_flush_count(recorder);
     metric_observe(recorder->flush_seconds, (double)(clock_mono_us() - flush->began_us) / 1e6);
-    recorder->settled_since += flush->deliveries;
     give_back(recorder, flush->deliveries, flush->bytes);
     while ((taken = TAILQ_FIRST(&flush->taken))) {
         TAILQ_REMOVE(&flush->taken, taken, link);
@@ -344,23 +364,6 @@ static void flush_done(struct recorder *recorder) {
     }
     flush->deliveries = flush->bytes = 0;
     flush->made = flush->commit_sent = false;
-}
-
-static void away(struct recorder *recorder, const char *what, const struct error *error) {
-    int64_t pause_ms = recorder->retry_pause_ms ? recorder->retry_pause_ms * 2 : RETRY_FIRST_MS;
-    recorder->retry_pause_ms = pause_ms > RETRY_LONGEST_MS ? RETRY_LONGEST_MS : pause_ms;
-    recorder->retry_at_ms = clock_mono_ms() + recorder->retry_pause_ms;
-    if (!recorder->away)
-        log_warn("recorder", what, LOG_TEXT("error", error->text));
-    recorder->away = true;
-    metric_add(recorder->flush_failures, 1);
-}
-
-static void back(struct recorder *recorder) {
-    if (recorder->away)
-        log_info("recorder", "PostgreSQL takes rows again");
-    recorder->away = false;
-    recorder->retry_pause_ms = 0;
 }
 
 static void write_flush(struct recorder *recorder) {
@@ -401,17 +404,7 @@ static bool flush_is_due(struct recorder *recorder) {
            (recorder->ready_count > 0 && since_us >= GATHER_US);
 }
 
-static void adapt_budget(struct recorder *recorder) {
-    int64_t now_ms = clock_mono_ms(), took_ms = now_ms - recorder->rate_at_ms;
-    if (took_ms < 200)
-        return;
-    double rate = (double)recorder->settled_since * 1000 / (double)took_ms;
-    recorder->settled_per_s = rate > recorder->settled_per_s ? rate : 0.8 * recorder->settled_per_s + 0.2 * rate;
-    recorder->settled_since = 0;
-    recorder->rate_at_ms = now_ms;
-    int64_t limit = (int64_t)(recorder->settled_per_s * 0.7);
-    limit = limit < BUDGET_MIN_WAITING ? BUDGET_MIN_WAITING : limit > BUDGET_MAX_WAITING ? BUDGET_MAX_WAITING : limit;
-    atomic_store_explicit(&recorder->settings.budget->waiting_limit, limit, memory_order_relaxed);
+static void show_budget(struct recorder *recorder) {
     metric_set(recorder->outstanding, (double)atomic_load(&recorder->settings.budget->deliveries));
     metric_set(recorder->outstanding_bytes, (double)atomic_load(&recorder->settings.budget->bytes));
 }
@@ -431,7 +424,7 @@ static void turn(struct recorder *recorder) {
     serve_adopts(recorder);
     serve_revokes(recorder);
     look_at_heads(recorder);
-    adapt_budget(recorder);
+    show_budget(recorder);
 }
 
 static void on_round_end(void *ctx) {
@@ -492,7 +485,6 @@ struct recorder *recorder_new(const struct recorder_settings *settings) {
     buffer_init(&recorder->done, 64 * 1024 * 1024);
     buffer_init(&recorder->identity, 128);
     recorder->schedule = schedule_batch_new();
-    recorder->rate_at_ms = clock_mono_ms();
     make_metrics(recorder);
     loop_each_round(recorder->loop, on_round_end, recorder);
     return recorder;

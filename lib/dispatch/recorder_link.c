@@ -75,11 +75,9 @@ static enum status register_process(struct recorder *recorder, struct error *err
 
 enum status recorder_link(struct recorder *recorder, bool *ret_committed, struct error *error) {
     bool same = true, committed = false;
+    recorder->days_at_ms = 0;
+    connection_set_timeout(recorder->connection, FLUSH_TIMEOUT_MS);
     enum status status = connection_open(recorder->connection, OPEN_TIMEOUT_MS, error);
-    if (status == STATUS_OK) {
-        connection_set_timeout(recorder->connection, FLUSH_TIMEOUT_MS);
-        recorder->days_at_ms = 0;
-    }
     if (status == STATUS_OK && recorder->registered)
         status = compare(recorder, &committed, &same, error);
     if (status == STATUS_OK && !same) {
@@ -118,7 +116,7 @@ static void new_lineage(struct progress_row *row, int64_t start) {
     row->first_offset = start;
     row->next_offset = start;
     row->last_key = UUID_NIL;
-    row->done = SPAN_NONE;
+    row->done = SPAN_LITERAL("");
 }
 
 /* Rule P4: where this group goes on in this partition. */

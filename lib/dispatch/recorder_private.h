@@ -81,8 +81,6 @@ struct recorder {
     struct buffer events, logs, rejected, done;
     struct schedule_batch *schedule;
 
-    double settled_per_s;
-    int64_t settled_since, rate_at_ms;
     _Atomic int64_t waiting;
 
     struct metric *flush_seconds, *flush_deliveries, *flush_failures;

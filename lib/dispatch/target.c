@@ -203,6 +203,7 @@ int64_t target_wait_ms(const struct target *target, int64_t now_ms) {
 }
 
 void target_started(struct target *target, struct delivery *delivery, int64_t now_ms) {
+    delivery->started_ms = now_ms;
     TAILQ_INSERT_TAIL(&target->in_flight, delivery, link);
     target->rows_in_flight += delivery->has_row;
     endpoint_started(&target->endpoint, now_ms);

@@ -31,8 +31,8 @@ struct upkeep *upkeep_new(const struct settings *settings) {
 }
 
 static enum status keep_up(struct upkeep *upkeep, struct error *error) {
-    enum status status = connection_open(upkeep->connection, 5000, error);
     connection_set_timeout(upkeep->connection, TIMEOUT_MS);
+    enum status status = connection_open(upkeep->connection, 5000, error);
     if (status == STATUS_OK)
         status = partitions_maintain(upkeep->connection, upkeep->settings->retention_ms,
                                      upkeep->settings->payload_retention_ms, error);

@@ -22,13 +22,13 @@ enum subscription_status { SUBSCRIPTION_ACTIVE, SUBSCRIPTION_PAUSED, SUBSCRIPTIO
 enum signature_style { SIGNATURE_STANDARD, SIGNATURE_HEX, SIGNATURE_BOTH, SIGNATURE_NONE };
 
 /* How the sending side of an endpoint stands, for those in other threads who decide where a delivery goes. Written by
- * its lane (slots, wait_ms), by intake (queued up) and by the scheduler (held). Lives as long as a version refers to
+ * its lane (slots, behind), by intake (queued up) and by the scheduler (held). Lives as long as a version refers to
  * it. */
 struct gate {
     _Atomic int refs;
     _Atomic int32_t queued; /* deliveries handed to the lane and not yet started */
     _Atomic int32_t slots;  /* due rows that the lane would start at once; of a new gate what an endpoint starts with */
-    _Atomic int32_t wait_ms; /* how long the delivery last started had waited in the lane */
+    _Atomic bool behind;     /* deliveries wait for the endpoint, not for the lane, and not for a moment only */
     _Atomic bool held;       /* new deliveries go to the schedule as held rows */
 };
 
