@@ -5,6 +5,7 @@ import json
 import os
 import re
 import secrets
+import uuid
 
 from servers import wait_until
 
@@ -105,6 +106,15 @@ class Installation:
             "webhook_url": url, "event_types": list(types), "created_by": "test", "is_enabled": True, **fields})
         assert answer.status == 201, answer
         return answer.json
+
+    def insert_subscription(self, url, types=("*",), workspace=WORKSPACE, **columns):
+        """A subscription straight into the table, unsigned unless columns say otherwise: quick where a test needs many of
+        them, or no API. Returns its id."""
+        row = {"workspace_id": workspace, "id": uuid.uuid4(), "webhook_url": url, "event_types": list(types),
+               "signature_style": "none", **columns}
+        names = ", ".join(row)
+        self.db.execute(f"INSERT INTO subscriptions ({names}) VALUES ({', '.join(['%s'] * len(row))})", *row.values())
+        return str(row["id"])
 
     def change(self, subscription, workspace=WORKSPACE, **fields):
         """PATCH of a subscription (its id or the object)."""
