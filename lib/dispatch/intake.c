@@ -134,8 +134,10 @@ static bool takes_records(const struct intake *intake) {
 }
 
 static void poll_round(struct intake *intake) {
+    loop_watch_set(intake->watch, LOOP_READABLE);
     for (int i = 0; i < ROUND_RECORDS; i++) {
         if (takes_records(intake) && !may_take(intake)) {
+            loop_watch_set(intake->watch, 0); /* what is not polled stays readable */
             loop_timer_start(intake->timer, BLOCKED_LOOK_MS);
             return;
         }
@@ -185,10 +187,8 @@ static void on_timer(void *ctx) {
         if (intake_open_consumer(intake, &error) != STATUS_OK)
             return;
     }
-    if (!intake->watch) {
+    if (!intake->watch)
         intake->watch = loop_watch_new(intake->loop, consumer_fd(intake->consumer), on_readable, intake);
-        loop_watch_set(intake->watch, LOOP_READABLE);
-    }
     poll_round(intake);
     intake_hand_on(intake);
 }
