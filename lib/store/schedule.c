@@ -45,6 +45,10 @@ static int by_key(const void *a, const void *b) {
     return schedule_key_compare(a, b);
 }
 
+void schedule_keys_sort(struct schedule_key *keys, size_t count) {
+    qsort(keys, count, sizeof(*keys), by_key);
+}
+
 void key_arrays_init(struct key_arrays *arrays, size_t count) {
     array_init(&arrays->workspaces, PARAM_TEXT, (count + 1) * (SUBSCRIPTION_MAX_WORKSPACE_BYTES + 4));
     array_init(&arrays->subscriptions, PARAM_UUID, (count + 1) * 20);
@@ -75,7 +79,7 @@ void key_arrays_add_endpoints(struct key_arrays *arrays, const struct schedule_k
         sorted[i] = keys[i];
         sorted[i].row_key = UUID_NIL;
     }
-    qsort(sorted, count, sizeof(*sorted), by_key);
+    schedule_keys_sort(sorted, count);
     for (size_t i = 0; i < count; i++)
         if (i == 0 || schedule_key_compare(&sorted[i - 1], &sorted[i]) != 0)
             key_arrays_add(arrays, &sorted[i]);

@@ -1,4 +1,5 @@
-/* The schedule and the holds: rows made, moved and finished by a flush; claimed and drained by the scheduler (rules S1–S5). */
+/* The schedule and the holds: rows made, moved and finished by a flush; claimed and drained by the scheduler (rules
+ * S1–S5). */
 #ifndef STORE_SCHEDULE_H
 #define STORE_SCHEDULE_H
 
@@ -25,16 +26,17 @@ struct schedule_key {
 struct schedule_new {
     struct schedule_key key;
     const struct event *event;
-    int attempt;          /* the next one's number */
+    int attempt; /* the next one's number */
     int64_t activation;
-    int64_t due_in_ms;    /* from the database's clock; or … */
-    int64_t due_at_ms;    /* … wall, when not 0 */
-    bool held;            /* upserts the endpoint's holds row too */
-    int64_t lease_ms;     /* 0: not leased; otherwise the row begins with fence 1 */
+    int64_t due_in_ms; /* from the database's clock; or … */
+    int64_t due_at_ms; /* … wall, when not 0 */
+    bool held;         /* upserts the endpoint's holds row too */
+    int64_t lease_ms;  /* 0: not leased; otherwise the row begins with fence 1 */
 };
 void schedule_batch_new_row(struct schedule_batch *batch, const struct schedule_new *row);
 
-/* A claimed row is due again in due_in_ms with the next attempt's number; only when its fence is still the given one. */
+/* A claimed row is due again in due_in_ms with the next attempt's number; only when its fence is still the given one.
+ */
 void schedule_batch_retry(struct schedule_batch *batch, const struct schedule_key *key, int32_t fence, int attempt,
                           int64_t due_in_ms);
 /* A claimed row goes back as held, due as it was. */
@@ -45,7 +47,12 @@ void schedule_batch_finish(struct schedule_batch *batch, const struct schedule_k
 /* In a transaction: holds, then new rows, moves, ends. */
 MUST_USE enum status schedule_write(struct connection *connection, struct schedule_batch *batch, struct error *error);
 
-/* A row as claimed. The spans point into the result that came with it. */
+/* ---- For the scheduler. Nothing below waits for a lock longer than a second: STATUS_CONFLICT then. ---- */
+
+/* What a connection needs that calls these: after each connection_open. */
+MUST_USE enum status schedule_session(struct connection *connection, struct error *error);
+
+/* A row as claimed. The spans point into the result that it came with. */
 struct schedule_row {
     struct schedule_key key;
     struct uuid event_key;
@@ -53,28 +60,54 @@ struct schedule_row {
     int attempt;
     int64_t activation;
     int64_t due_at_ms;
-    int64_t lateness_ms; /* by the database's clock */
+    int64_t lateness_ms;        /* by the database's clock */
     struct event_record record; /* without headers … */
     struct span headers;        /* … which are here, as JSON */
 };
 
-/* In a transaction, step one: keys of due rows in these buckets, oldest first per bucket, locked, skipping those that others have
- * locked. */
-MUST_USE enum status schedule_due(struct connection *connection, uint16_t buckets, int per_bucket,
-                                  struct result **ret_keys, struct error *error);
-struct schedule_key schedule_due_key(const struct result *keys, int row);
-
-/* Step two: leases the chosen ones for lease_ms and gives their rows; marks the others held, with their holds rows, leased
- * to this process. */
-MUST_USE enum status schedule_claim(struct connection *connection, const struct schedule_key *chosen, size_t count,
-                                    int64_t lease_ms, struct result **ret_rows, struct error *error);
-MUST_USE enum status schedule_mark_held(struct connection *connection, const struct schedule_key *keys, size_t count,
-                                        struct error *error);
-
-/* A claimed row out of the result of schedule_claim or holds_drain. */
+/* A claimed row out of the result of schedule_claim, schedule_claim_endpoint or holds_drain. */
 void schedule_row_read(const struct result *rows, int row, struct schedule_row *ret_row);
 
-/* The holds as they stand; columns by holds_row_read. */
+/* Rows of these buckets (a set of bits) that have been due for overdue_ms and are nobody's, oldest first per bucket.
+ * Only a look: nothing is locked, and who claims them afterwards may find that somebody else was first. */
+struct schedule_due {
+    struct schedule_key key; /* its spans point into the result */
+    int64_t activation;
+    int64_t body_bytes;
+};
+MUST_USE enum status schedule_due(struct connection *connection, uint16_t buckets, int per_bucket, int64_t overdue_ms,
+                                  struct result **ret_keys, struct error *error);
+void schedule_due_read(const struct result *keys, int row, struct schedule_due *ret_due);
+
+/* Leases those of the given rows that are still due and nobody's for lease_ms, raises their fences, and gives them.
+ * Outside a transaction: it is one. */
+MUST_USE enum status schedule_claim(struct connection *connection, const struct schedule_key *chosen, size_t count,
+                                    int64_t lease_ms, struct result **ret_rows, struct error *error);
+
+/* Leases rows of one endpoint, due or not, held or not, up to max of them and about max_bytes, unless they are leased.
+ */
+MUST_USE enum status schedule_claim_endpoint(struct connection *connection, const struct schedule_key *endpoint,
+                                             int max, int64_t max_bytes, int64_t lease_ms, struct result **ret_rows,
+                                             struct error *error);
+
+/* Marks those of the given rows held that are still due and nobody's, in a transaction of its own. Their holds are made
+ * where there are none, and those that are nobody's are leased to this process for lease_ms. ret_holds: the holds of
+ * all these endpoints, for holds_row_read. */
+MUST_USE enum status schedule_mark_held(struct connection *connection, const struct uuid *process,
+                                        const struct schedule_key *keys, size_t count, int64_t lease_ms,
+                                        int64_t *ret_marked, struct result **ret_holds, struct error *error);
+
+/* Endpoints that have rows, in the database's order, after the given one (SPAN_NONE: from the start), for
+ * schedule_endpoint_read. */
+MUST_USE enum status schedule_endpoints(struct connection *connection, const struct schedule_key *after, int limit,
+                                        struct result **ret_endpoints, struct error *error);
+void schedule_endpoint_read(const struct result *endpoints, int row, struct schedule_key *ret_endpoint);
+
+/* Which of these endpoints have no subscription any more. */
+MUST_USE enum status schedule_gone(struct connection *connection, const struct schedule_key *endpoints, size_t count,
+                                   bool *gone, struct error *error);
+
+/* The holds as they stand. */
 struct holds_row {
     struct span workspace_id;
     struct uuid subscription_id;
@@ -85,23 +118,29 @@ MUST_USE enum status holds_list(struct connection *connection, const struct uuid
                                 struct error *error);
 void holds_row_read(const struct result *rows, int row, struct holds_row *ret_row);
 
-/* Takes up to `max` expired holds, and renews those that this process has, for lease_ms. */
+/* Takes up to `max` expired holds, and renews those that this process has once half of lease_ms is gone. */
 MUST_USE enum status holds_take(struct connection *connection, const struct uuid *process, int max, int64_t lease_ms,
                                 struct error *error);
 MUST_USE enum status holds_release_all(struct connection *connection, const struct uuid *process, struct error *error);
 
-/* Leases due held rows of these endpoints, up to slots[i] each. */
+/* Leases held rows of these endpoints, oldest first, up to slots[i] each and about max_bytes altogether. They stay
+ * held, so that the claim is HOT; a retry makes them ordinary rows. Rows whose lease ran out come again. */
 MUST_USE enum status holds_drain(struct connection *connection, const struct schedule_key *endpoints, const int *slots,
-                                 size_t count, int64_t lease_ms, struct result **ret_rows, struct error *error);
+                                 size_t count, int64_t max_bytes, int64_t lease_ms, struct result **ret_rows,
+                                 struct error *error);
 
-/* Ends the holds among these in which no held row is left; ended[i] says which. */
+/* Ends the holds of this process among these in which no held row waits, in a transaction of its own; ended[i] says
+ * which. Held rows that are leased become ordinary leased ones. */
 MUST_USE enum status holds_end(struct connection *connection, const struct uuid *process,
                                const struct schedule_key *endpoints, size_t count, bool *ended, struct error *error);
 
-/* For metrics: rows, those held, those leased, and the age of the oldest due row. Estimates where counting would be dear. */
+/* For metrics: rows, those held, and the age of the oldest row that is due and nobody's (0: none). Counts up to
+ * SCHEDULE_COUNT_MAX, estimates above. */
+#define SCHEDULE_COUNT_MAX 10000
 struct schedule_stats {
     int64_t rows, held, oldest_due_ms;
 };
-MUST_USE enum status schedule_stats(struct connection *connection, struct schedule_stats *ret_stats, struct error *error);
+MUST_USE enum status schedule_stats(struct connection *connection, struct schedule_stats *ret_stats,
+                                    struct error *error);
 
 #endif

@@ -7,9 +7,12 @@
 /* Keys as three parameters, in the order in which rows are locked (rule P9): workspaces by their bytes, then the uuids.
  * In SQL that order is SCHEDULE_KEY_ORDER. */
 #define SCHEDULE_KEY_ORDER "workspace_id COLLATE \"C\", subscription_id, row_key"
-#define HOLDS_KEY_ORDER "workspace_id COLLATE \"C\", subscription_id"
 
 int schedule_key_compare(const struct schedule_key *a, const struct schedule_key *b);
+void schedule_keys_sort(struct schedule_key *keys, size_t count);
+
+/* COMMIT after STATUS_OK, otherwise ROLLBACK and the status as it was. */
+MUST_USE enum status schedule_end_transaction(struct connection *connection, enum status status, struct error *error);
 
 struct key_arrays {
     struct param_array workspaces, subscriptions, rows;

@@ -1,0 +1,289 @@
+/* What is due, and whose it becomes. Looking and claiming are two steps, because only the process knows which endpoints
+ * have room: the look locks nothing, and the claim judges each row again under its lock. */
+#include "base/memory.h"
+#include "store/schedule_private.h"
+#include <stdlib.h>
+
+/* The keys sorted, as the first parameters of a statement; `count` of them. */
+static void sorted_params(const struct schedule_key *keys, size_t count, struct key_arrays *arrays,
+                          struct params *params) {
+    struct schedule_key *sorted = mem_copy(keys, count * sizeof(*keys));
+    key_arrays_init(arrays, count);
+    params_init(params);
+    schedule_keys_sort(sorted, count);
+    for (size_t i = 0; i < count; i++)
+        key_arrays_add(arrays, &sorted[i]);
+    key_arrays_params(arrays, true, params);
+    mem_free(sorted);
+}
+
+enum status schedule_session(struct connection *connection, struct error *error) {
+    /* Plans live as long as the connection, and the table may be empty when they are made: reading all of it is never
+     * right here, nor is sorting what an index has in order. */
+    return connection_exec(connection,
+                           "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; "
+                           "SET enable_mergejoin = off; SET lock_timeout = '1s'",
+                           error);
+}
+
+void schedule_row_read(const struct result *rows, int row, struct schedule_row *ret_row) {
+    *ret_row = (struct schedule_row){
+        .key = {result_text(rows, row, 0), result_uuid(rows, row, 1), result_uuid(rows, row, 2)},
+        .event_key = result_uuid(rows, row, 3),
+        .fence = (int32_t)result_int(rows, row, 4),
+        .attempt = (int)result_int(rows, row, 5),
+        .activation = result_int(rows, row, 6),
+        .due_at_ms = result_timestamp(rows, row, 7),
+        .lateness_ms = result_int(rows, row, 8),
+        .record =
+            {
+                .topic = result_text(rows, row, 9),
+                .partition = (int32_t)result_int(rows, row, 10),
+                .offset = result_int(rows, row, 11),
+                .timestamp_ms = result_timestamp(rows, row, 12),
+                .key = result_text(rows, row, 13),
+                .value = result_text(rows, row, 15),
+            },
+        .headers = result_text(rows, row, 14),
+    };
+}
+
+/* ---- due ---- */
+
+enum status schedule_due(struct connection *connection, uint16_t buckets, int per_bucket, int64_t overdue_ms,
+                         struct result **ret_keys, struct error *error) {
+    static const struct statement DUE = {
+        "SELECT r.* FROM unnest($1::int2[]) b(bucket) CROSS JOIN LATERAL (SELECT s.workspace_id, s.subscription_id, "
+        "s.row_key, s.activation, octet_length(s.body) FROM schedule s WHERE s.bucket = b.bucket AND NOT s.held "
+        "AND s.due_at <= now() - $3::int8 * interval '1 ms' AND (s.lease_until IS NULL OR s.lease_until < now()) "
+        "ORDER BY s.due_at LIMIT $2::int4) r"};
+    struct param_array numbers;
+    struct params params;
+    array_init(&numbers, PARAM_INT2, 16 * 8);
+    params_init(&params);
+    for (int16_t bucket = 0; bucket < 16; bucket++)
+        if (buckets & (1u << bucket))
+            array_int2(&numbers, bucket);
+    params_array(&params, &numbers);
+    params_int4(&params, per_bucket);
+    params_int8(&params, overdue_ms);
+    enum status status = connection_run(connection, &DUE, &params, ret_keys, error);
+    params_deinit(&params);
+    array_deinit(&numbers);
+    return status;
+}
+
+void schedule_due_read(const struct result *keys, int row, struct schedule_due *ret_due) {
+    *ret_due = (struct schedule_due){
+        .key = {result_text(keys, row, 0), result_uuid(keys, row, 1), result_uuid(keys, row, 2)},
+        .activation = result_int(keys, row, 3),
+        .body_bytes = result_int(keys, row, 4),
+    };
+}
+
+/* ---- claiming ---- */
+
+enum status schedule_claim(struct connection *connection, const struct schedule_key *chosen, size_t count,
+                           int64_t lease_ms, struct result **ret_rows, struct error *error) {
+    static const struct statement CLAIM = {
+        "WITH mine AS MATERIALIZED (SELECT s.workspace_id, s.subscription_id, s.row_key "
+        "FROM unnest($1::text[], $2::uuid[], $3::uuid[]) k(w, s, k) JOIN schedule s "
+        "ON s.workspace_id = k.w AND s.subscription_id = k.s AND s.row_key = k.k "
+        "WHERE NOT s.held AND s.due_at <= now() AND (s.lease_until IS NULL OR s.lease_until < now()) "
+        "FOR UPDATE OF s SKIP LOCKED) "
+        "UPDATE schedule s SET lease_until = clock_timestamp() + $4::int8 * interval '1 ms', fence = s.fence + 1 "
+        "FROM mine m WHERE s.workspace_id = m.workspace_id AND s.subscription_id = m.subscription_id "
+        "AND s.row_key = m.row_key RETURNING " SCHEDULE_ROW_COLUMNS};
+    struct key_arrays arrays;
+    struct params params;
+    sorted_params(chosen, count, &arrays, &params);
+    params_int8(&params, lease_ms);
+    enum status status = connection_run(connection, &CLAIM, &params, ret_rows, error);
+    params_deinit(&params);
+    key_arrays_deinit(&arrays);
+    return status;
+}
+
+enum status schedule_claim_endpoint(struct connection *connection, const struct schedule_key *endpoint, int max,
+                                    int64_t max_bytes, int64_t lease_ms, struct result **ret_rows,
+                                    struct error *error) {
+    static const struct statement CLAIM = {
+        "WITH free AS MATERIALIZED (SELECT workspace_id, subscription_id, row_key, octet_length(body) AS bytes "
+        "FROM schedule WHERE workspace_id = $1 AND subscription_id = $2 "
+        "AND (lease_until IS NULL OR lease_until < now()) ORDER BY row_key LIMIT $3::int4 FOR UPDATE SKIP LOCKED), "
+        "mine AS (SELECT *, sum(bytes) OVER (ORDER BY row_key) AS total FROM free) "
+        "UPDATE schedule s SET lease_until = clock_timestamp() + $5::int8 * interval '1 ms', fence = s.fence + 1 "
+        "FROM mine m WHERE s.workspace_id = m.workspace_id AND s.subscription_id = m.subscription_id "
+        "AND s.row_key = m.row_key AND m.total - m.bytes < $4::int8 RETURNING " SCHEDULE_ROW_COLUMNS};
+    struct params params;
+    params_init(&params);
+    params_text(&params, endpoint->workspace_id);
+    params_uuid(&params, &endpoint->subscription_id);
+    params_int4(&params, max);
+    params_int8(&params, max_bytes);
+    params_int8(&params, lease_ms);
+    enum status status = connection_run(connection, &CLAIM, &params, ret_rows, error);
+    params_deinit(&params);
+    return status;
+}
+
+/* ---- marking held ---- */
+
+static enum status upsert_holds(struct connection *connection, const struct uuid *process,
+                                const struct schedule_key *keys, size_t count, int64_t lease_ms,
+                                struct result **ret_holds, struct error *error) {
+    static const struct statement HOLD = {
+        "INSERT INTO holds AS h (workspace_id, subscription_id, owner, lease_until) "
+        "SELECT w, s, $3::uuid, clock_timestamp() + $4::int8 * interval '1 ms' "
+        "FROM unnest($1::text[], $2::uuid[]) k(w, s) ON CONFLICT (workspace_id, subscription_id) DO UPDATE SET "
+        "owner = CASE WHEN h.lease_until >= now() THEN h.owner ELSE excluded.owner END, "
+        "lease_until = CASE WHEN h.lease_until >= now() THEN h.lease_until ELSE excluded.lease_until END "
+        "RETURNING workspace_id, subscription_id, owner = $3::uuid, false"};
+    struct key_arrays arrays;
+    struct params params;
+    key_arrays_init(&arrays, count);
+    params_init(&params);
+    key_arrays_add_endpoints(&arrays, keys, count);
+    key_arrays_params(&arrays, false, &params);
+    params_uuid(&params, process);
+    params_int8(&params, lease_ms);
+    enum status status = connection_run(connection, &HOLD, &params, ret_holds, error);
+    params_deinit(&params);
+    key_arrays_deinit(&arrays);
+    return status;
+}
+
+static enum status mark(struct connection *connection, const struct schedule_key *keys, size_t count,
+                        int64_t *ret_marked, struct error *error) {
+    static const struct statement MARK = {
+        "WITH free AS MATERIALIZED (SELECT s.workspace_id, s.subscription_id, s.row_key "
+        "FROM unnest($1::text[], $2::uuid[], $3::uuid[]) k(w, s, k) JOIN schedule s "
+        "ON s.workspace_id = k.w AND s.subscription_id = k.s AND s.row_key = k.k "
+        "WHERE NOT s.held AND s.due_at <= now() AND (s.lease_until IS NULL OR s.lease_until < now()) "
+        "FOR UPDATE OF s SKIP LOCKED) "
+        "UPDATE schedule s SET held = true, lease_until = NULL FROM free f WHERE s.workspace_id = f.workspace_id "
+        "AND s.subscription_id = f.subscription_id AND s.row_key = f.row_key"};
+    struct key_arrays arrays;
+    struct params params;
+    struct result *result = NULL;
+    sorted_params(keys, count, &arrays, &params);
+    enum status status = connection_run(connection, &MARK, &params, &result, error);
+    if (status == STATUS_OK)
+        *ret_marked = result_affected(result);
+    result_free(&result);
+    params_deinit(&params);
+    key_arrays_deinit(&arrays);
+    return status;
+}
+
+enum status schedule_mark_held(struct connection *connection, const struct uuid *process,
+                               const struct schedule_key *keys, size_t count, int64_t lease_ms, int64_t *ret_marked,
+                               struct result **ret_holds, struct error *error) {
+    struct result *holds = NULL;
+    int64_t marked = 0;
+    enum status status = connection_exec(connection, "BEGIN", error);
+    if (status == STATUS_OK)
+        status = upsert_holds(connection, process, keys, count, lease_ms, &holds, error);
+    if (status == STATUS_OK)
+        status = mark(connection, keys, count, &marked, error);
+    status = schedule_end_transaction(connection, status, error);
+    if (status != STATUS_OK) {
+        result_free(&holds);
+        return status;
+    }
+    *ret_marked = marked;
+    *ret_holds = holds;
+    return STATUS_OK;
+}
+
+enum status schedule_end_transaction(struct connection *connection, enum status status, struct error *error) {
+    if (status == STATUS_OK)
+        return connection_exec(connection, "COMMIT", error);
+    struct error ignored;
+    if (status != STATUS_UNAVAILABLE && connection_exec(connection, "ROLLBACK", &ignored) != STATUS_OK)
+        connection_close(connection);
+    return status;
+}
+
+/* ---- whose rows ---- */
+
+enum status schedule_endpoints(struct connection *connection, const struct schedule_key *after, int limit,
+                               struct result **ret_endpoints, struct error *error) {
+    /* From one endpoint to the next by the primary key: what it costs grows with the endpoints, not with the rows. */
+    static const struct statement ENDPOINTS = {
+        "WITH RECURSIVE e AS ((SELECT workspace_id, subscription_id FROM schedule "
+        "WHERE (workspace_id, subscription_id) > ($1::text, $2::uuid) "
+        "ORDER BY workspace_id, subscription_id LIMIT 1) "
+        "UNION ALL SELECT n.workspace_id, n.subscription_id FROM e CROSS JOIN LATERAL "
+        "(SELECT s.workspace_id, s.subscription_id FROM schedule s "
+        "WHERE (s.workspace_id, s.subscription_id) > (e.workspace_id, e.subscription_id) "
+        "ORDER BY s.workspace_id, s.subscription_id LIMIT 1) n) SELECT * FROM e LIMIT $3::int4"};
+    struct params params;
+    params_init(&params);
+    params_text(&params, after->workspace_id.data ? after->workspace_id : SPAN_LITERAL(""));
+    params_uuid(&params, after->workspace_id.data ? &after->subscription_id : &UUID_NIL);
+    params_int4(&params, limit);
+    enum status status = connection_run(connection, &ENDPOINTS, &params, ret_endpoints, error);
+    params_deinit(&params);
+    return status;
+}
+
+void schedule_endpoint_read(const struct result *endpoints, int row, struct schedule_key *ret_endpoint) {
+    *ret_endpoint = (struct schedule_key){result_text(endpoints, row, 0), result_uuid(endpoints, row, 1), UUID_NIL};
+}
+
+enum status schedule_gone(struct connection *connection, const struct schedule_key *endpoints, size_t count, bool *gone,
+                          struct error *error) {
+    static const struct statement GONE = {
+        "SELECT k.n FROM unnest($1::text[], $2::uuid[]) WITH ORDINALITY k(w, s, n) WHERE NOT EXISTS "
+        "(SELECT FROM subscriptions x WHERE x.workspace_id = k.w AND x.id = k.s AND x.status <> 'deleted')"};
+    struct key_arrays arrays;
+    struct params params;
+    struct result *result = NULL;
+    key_arrays_init(&arrays, count);
+    params_init(&params);
+    for (size_t i = 0; i < count; i++)
+        key_arrays_add(&arrays, &endpoints[i]);
+    key_arrays_params(&arrays, false, &params);
+    enum status status = connection_run(connection, &GONE, &params, &result, error);
+    for (size_t i = 0; i < count && status == STATUS_OK; i++)
+        gone[i] = false;
+    for (int row = 0; status == STATUS_OK && row < result_rows(result); row++)
+        gone[result_int(result, row, 0) - 1] = true;
+    result_free(&result);
+    params_deinit(&params);
+    key_arrays_deinit(&arrays);
+    return status;
+}
+
+/* ---- metrics ---- */
+
+enum status schedule_stats(struct connection *connection, struct schedule_stats *ret_stats, struct error *error) {
+    static const struct statement STATS = {
+        "SELECT (SELECT count(*) FROM (SELECT FROM schedule LIMIT $1::int8 + 1) x), "
+        "(SELECT count(*) FROM (SELECT FROM schedule WHERE held LIMIT $1::int8 + 1) x), "
+        "(SELECT reltuples::int8 FROM pg_class WHERE oid = 'schedule'::regclass), "
+        "(SELECT reltuples::int8 FROM pg_class WHERE oid = 'schedule_held'::regclass), "
+        "(SELECT coalesce((extract(epoch FROM now() - min(o.due_at)) * 1000)::int8, 0) "
+        "FROM generate_series(0, 15) b CROSS JOIN LATERAL (SELECT s.due_at FROM schedule s WHERE s.bucket = b::int2 "
+        "AND NOT s.held AND s.due_at <= now() AND (s.lease_until IS NULL OR s.lease_until < now()) "
+        "ORDER BY s.due_at LIMIT 1) o)"};
+    struct params params;
+    struct result *result = NULL;
+    params_init(&params);
+    params_int8(&params, SCHEDULE_COUNT_MAX);
+    enum status status = connection_run(connection, &STATS, &params, &result, error);
+    if (status == STATUS_OK) {
+        int64_t rows = result_int(result, 0, 0), held = result_int(result, 0, 1);
+        int64_t rows_estimate = result_int(result, 0, 2), held_estimate = result_int(result, 0, 3);
+        bool many = rows > SCHEDULE_COUNT_MAX, many_held = held > SCHEDULE_COUNT_MAX;
+        *ret_stats = (struct schedule_stats){
+            .rows = many && rows_estimate > rows ? rows_estimate : rows,
+            .held = many_held && held_estimate > held ? held_estimate : held,
+            .oldest_due_ms = result_int(result, 0, 4),
+        };
+    }
+    result_free(&result);
+    params_deinit(&params);
+    return status;
+}
