@@ -9,11 +9,13 @@ typedef struct command *command_fn(void);
 
 /* In the order of the help. */
 static command_fn *const COMMANDS[] = {
+    cmd_api,
     cmd_dispatch,
     cmd_migrate,
     cmd_publish,
     cmd_listen,
     cmd_verify,
+    cmd_key,
     cmd_broker,
     NULL,
 };

@@ -1,0 +1,292 @@
+/* Stopping goes in steps, so that nobody who was answered is cut off: the loop stops accepting ─▶ the workers finish
+ * what was pushed and end ─▶ the loop sends the last answers and gives slow clients a moment ─▶ the loop ends ─▶ the
+ * server is closed. */
+#include "api/api.h"
+#include "api/routes.h"
+#include "api/workers.h"
+#include "base/clock.h"
+#include "base/memory.h"
+#include "core/log.h"
+#include "core/metrics.h"
+#include "store/sealing.h"
+#include <jansson.h>
+#include <pthread.h>
+#include <stdio.h>
+
+#define WORKERS 2
+#define MAX_PENDING 256
+#define MAX_BODY_BYTES (1024 * 1024)
+#define LINGER_MS 100
+#define PREFIX SPAN_LITERAL("/notify")
+
+enum step { STEP_NONE, STEP_QUIESCE, STEP_LINGER, STEP_DONE };
+
+struct control {
+    struct queue_node node; /* first */
+    enum step step;
+};
+
+struct api {
+    const struct settings *settings;
+    struct keyring *keyring;
+    struct auth *auth;
+    struct loop *loop;
+    struct server *server;
+    struct router *router;
+    struct route *routes;
+    struct queue *answers, *controls;
+    struct loop_timer *linger;
+    struct workers *workers;
+    struct control quiesce, wait;
+    pthread_mutex_t lock;
+    pthread_cond_t stepped;
+    enum step step;
+    struct metric *seconds;
+    struct metric *classes[5]; /* 1xx … 5xx */
+};
+
+static void answer_healthz(struct call *call) {
+    buffer_text(&call->answer, "ok\n");
+    call_answer_text(call, 200, "text/plain; charset=utf-8");
+}
+
+/* That a worker has come to it means that PostgreSQL is there. */
+static void answer_readyz(struct call *call) {
+    struct error error;
+    enum status status = connection_exec(call->connection, "SELECT 1", &error);
+    if (status != STATUS_OK) {
+        call_failed(call, status, &error);
+        return;
+    }
+    buffer_text(&call->answer, "ready\n");
+    call_answer_text(call, 200, "text/plain; charset=utf-8");
+}
+
+static const struct api_route *program_routes(size_t *ret_count) {
+    static const struct api_route ROUTES[] = {
+        {"GET", "/healthz", answer_healthz, CALL_PUBLIC},
+        {"GET", "/readyz", answer_readyz, CALL_PUBLIC},
+    };
+    *ret_count = sizeof(ROUTES) / sizeof(*ROUTES);
+    return ROUTES;
+}
+
+typedef const struct api_route *routes_fn(size_t *ret_count);
+static routes_fn *const RESOURCES[] = {program_routes, subscription_routes, event_type_routes};
+#define RESOURCE_COUNT (sizeof(RESOURCES) / sizeof(*RESOURCES))
+
+static void make_router(struct api *api) {
+    size_t all = 0, count;
+    for (size_t i = 0; i < RESOURCE_COUNT; i++) {
+        RESOURCES[i](&count);
+        all += count;
+    }
+    api->routes = mem_calloc(all, sizeof(*api->routes));
+    size_t at = 0;
+    for (size_t i = 0; i < RESOURCE_COUNT; i++) {
+        const struct api_route *routes = RESOURCES[i](&count);
+        for (size_t n = 0; n < count; n++)
+            api->routes[at++] = (struct route){routes[n].method, routes[n].path, &routes[n]};
+    }
+    api->router = router_new(api->routes, all);
+}
+
+static void make_metrics(struct api *api) {
+    static const double BOUNDS[] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5};
+    api->seconds = metrics_histogram("hookcast_api_request_seconds", "From a whole request to its answer.", NULL,
+                                     BOUNDS, sizeof(BOUNDS) / sizeof(*BOUNDS));
+    for (int i = 0; i < 5; i++) {
+        char label[16];
+        snprintf(label, sizeof(label), "class=\"%dxx\"", i + 1);
+        api->classes[i] =
+            metrics_counter("hookcast_api_requests_total", "Requests answered, by class of status.", label);
+    }
+}
+
+static void log_call(const struct call *call, int64_t took_us) {
+    char key[UUID_TEXT_LEN + 1] = "";
+    if (!uuid_equal(&call->grant.id, &UUID_NIL))
+        uuid_format(&call->grant.id, key);
+    const struct log_field fields[] = {
+        LOG_SPAN("method", call->method),
+        LOG_SPAN("path", call->path),
+        LOG_INT("status", call->status),
+        LOG_INT("us", took_us),
+        LOG_TEXT("request_id", request_id(call->request)),
+        LOG_TEXT("key", key),
+    };
+    bool probe = call->route && call->route->flags & CALL_PUBLIC;
+    log_write(probe ? LOG_DEBUG : LOG_INFO, "api", "request", fields, sizeof(fields) / sizeof(*fields) - !*key);
+}
+
+/* The end of a call, in the loop. */
+static void finish(struct api *api, struct call *call) {
+    int64_t took_us = clock_mono_us() - call->began_us;
+    log_call(call, took_us);
+    metric_observe(api->seconds, (double)took_us / 1e6);
+    metric_add(api->classes[call->status / 100 - 1], 1);
+    for (size_t i = 0; i < call->header_count; i++)
+        request_set_header(call->request, call->headers[i].name, call->headers[i].value);
+    request_set_header(call->request, "Cache-Control", "no-store");
+    request_respond(call->request, call->status, call->type, buffer_view(&call->answer));
+    call_free(&call);
+}
+
+static void on_answers(void *ctx, struct queue_node *first) {
+    struct api *api = ctx;
+    for (struct queue_node *next; first; first = next) {
+        next = first->next;
+        workers_done(api->workers);
+        finish(api, (struct call *)first);
+    }
+}
+
+/* "/notify/api/…" is "/api/…". */
+static struct span route_path(struct span path) {
+    if (span_has_prefix(path, PREFIX) && path.len > PREFIX.len && path.data[PREFIX.len] == '/')
+        return (struct span){path.data + PREFIX.len, path.len - PREFIX.len};
+    return path;
+}
+
+static void on_request(void *ctx, struct request *request) {
+    struct api *api = ctx;
+    struct call *call = call_new(request);
+    call->settings = api->settings;
+    call->keyring = api->keyring;
+    const struct route *route;
+    struct buffer allow;
+    buffer_init(&allow, 256);
+    enum status status =
+        router_find(api->router, request_method(request), route_path(call->path), &route, &call->params, &allow);
+    if (status == STATUS_OK) {
+        call->route = route->handler;
+        if (call->route->fn == answer_healthz) {
+            answer_healthz(call);
+        } else if (!workers_push(api->workers, call)) {
+            call_problem(call, 503, "busy", "Too many requests are waiting. Try again in a moment.");
+            call_header(call, "Retry-After", SPAN_LITERAL("1"));
+        } else {
+            call = NULL;
+        }
+    } else if (status == STATUS_CONFLICT) {
+        call_problem(call, 405, "method_not_allowed", "This path takes %.200s.", allow.data);
+        call_header(call, "Allow", buffer_view(&allow));
+    } else {
+        call_problem(call, 404, "not_found", "There is no such path.");
+    }
+    buffer_deinit(&allow);
+    if (call)
+        finish(api, call);
+}
+
+static void stepped(struct api *api, enum step step) {
+    pthread_mutex_lock(&api->lock);
+    api->step = step;
+    pthread_cond_signal(&api->stepped);
+    pthread_mutex_unlock(&api->lock);
+}
+
+static void on_lingered(void *ctx) {
+    stepped(ctx, STEP_DONE);
+}
+
+static void on_controls(void *ctx, struct queue_node *first) {
+    struct api *api = ctx;
+    for (; first; first = first->next) {
+        if (((struct control *)first)->step == STEP_QUIESCE) {
+            server_quiesce(api->server);
+            stepped(api, STEP_QUIESCE);
+        } else {
+            loop_timer_start(api->linger, LINGER_MS);
+        }
+    }
+}
+
+/* From the owner's thread: has the loop take the step, and waits until it has come to `until`. */
+static void step(struct api *api, struct control *control, enum step asked, enum step until) {
+    control->step = asked;
+    queue_push(api->controls, &control->node);
+    pthread_mutex_lock(&api->lock);
+    while (api->step != until)
+        pthread_cond_wait(&api->stepped, &api->lock);
+    pthread_mutex_unlock(&api->lock);
+}
+
+enum status api_new(const struct settings *settings, struct api **ret_api, struct error *error) {
+    struct keyring *keyring;
+    enum status status = sealing_keyring(settings, &keyring, error);
+    if (status != STATUS_OK)
+        return status;
+    json_object_seed(0);
+    struct api *api = mem_calloc(1, sizeof(*api));
+    api->settings = settings;
+    api->keyring = keyring;
+    api->auth = auth_new();
+    CHECK(pthread_mutex_init(&api->lock, NULL) == 0 && pthread_cond_init(&api->stepped, NULL) == 0);
+    api->loop = loop_new("api");
+    api->answers = queue_new(api->loop, on_answers, api);
+    api->controls = queue_new(api->loop, on_controls, api);
+    api->linger = loop_timer_new(api->loop, on_lingered, api);
+    struct workers_settings own = {.database_url = settings->database_url,
+                                   .auth = api->auth,
+                                   .answers = api->answers,
+                                   .count = WORKERS,
+                                   .max_pending = MAX_PENDING};
+    api->workers = workers_new(&own);
+    make_router(api);
+    make_metrics(api);
+    *ret_api = api;
+    return STATUS_OK;
+}
+
+void api_free(struct api **api_ptr) {
+    struct api *api = *api_ptr;
+    *api_ptr = NULL;
+    if (!api)
+        return;
+    CHECK(!api->server);
+    workers_free(&api->workers);
+    loop_timer_free(&api->linger);
+    queue_free(&api->controls);
+    queue_free(&api->answers);
+    loop_free(&api->loop);
+    router_free(&api->router);
+    mem_free(api->routes);
+    metric_free(&api->seconds);
+    for (int i = 0; i < 5; i++)
+        metric_free(&api->classes[i]);
+    auth_free(&api->auth);
+    keyring_free(&api->keyring);
+    pthread_cond_destroy(&api->stepped);
+    pthread_mutex_destroy(&api->lock);
+    mem_free(api);
+}
+
+enum status api_start(struct api *api, struct error *error) {
+    struct server_settings own = {
+        .listen = api->settings->api_listen, .max_body_bytes = MAX_BODY_BYTES, .handler = on_request, .ctx = api};
+    enum status status = workers_check(api->workers, error);
+    if (status == STATUS_OK)
+        status = server_open(api->loop, &own, &api->server, error);
+    if (status != STATUS_OK)
+        return status;
+    workers_start(api->workers);
+    loop_start(api->loop);
+    log_info("api", "answering", LOG_TEXT("listen", api->settings->api_listen), LOG_INT("port", api_port(api)));
+    return STATUS_OK;
+}
+
+void api_stop(struct api *api, int64_t drain_ms) {
+    if (!api->server)
+        return;
+    step(api, &api->quiesce, STEP_QUIESCE, STEP_QUIESCE);
+    workers_stop(api->workers, drain_ms);
+    step(api, &api->wait, STEP_LINGER, STEP_DONE);
+    loop_stop(api->loop);
+    loop_join(api->loop);
+    server_close(&api->server);
+}
+
+int api_port(const struct api *api) {
+    return server_port(api->server);
+}

@@ -1,0 +1,103 @@
+/* A call: one request on its way through the API. The loop makes it, a worker answers it, the loop sends the answer and
+ * frees it; it belongs to whoever has it. Everything that a worker reads of the request is in the call. */
+#ifndef API_CALL_H
+#define API_CALL_H
+
+#include "base/arena.h"
+#include "core/queue.h"
+#include "net/router.h"
+#include "store/keys.h"
+
+struct json_t; /* jansson's */
+struct call;
+struct keyring;
+struct settings;
+
+/* In a worker. Ends with one of the call_… functions that answer. */
+typedef void call_fn(struct call *call);
+
+enum call_flag {
+    CALL_PUBLIC = 1,     /* without a key */
+    CALL_BODY = 2,       /* wants a JSON object */
+    CALL_BODY_MAY = 4,   /* takes one, or none */
+    CALL_SECRET_READ = 8 /* a GET that a read-only key may not do */
+};
+
+struct api_route {
+    const char *method;
+    const char *path; /* with {workspace_id} where it is of a workspace */
+    call_fn *fn;
+    unsigned flags; /* enum call_flag */
+};
+
+#define CALL_MAX_QUERY 32
+#define CALL_MAX_HEADERS 4
+
+struct call {
+    struct queue_node node; /* first: how it travels */
+    struct request *request;
+    const struct api_route *route;
+    const struct settings *settings;
+    const struct keyring *keyring;
+    int64_t began_us;
+    struct arena *arena; /* for whatever lives as long as the call */
+
+    /* What came. */
+    struct span method, path;
+    struct route_params params;
+    struct span query_names[CALL_MAX_QUERY], query_values[CALL_MAX_QUERY];
+    size_t query_count;
+    bool query_full;
+    struct span key; /* SPAN_NONE: none */
+    struct span workspace_header;
+    struct span content_type;
+    struct span body;
+
+    /* For the handler. */
+    struct connection *connection;
+    struct key_grant grant;
+    struct span workspace_id; /* SPAN_NONE: an admin key that named none */
+    struct json_t *json;      /* the body's object; NULL: none */
+    struct json_t *errors;    /* NULL, or an array of {"field","message"} */
+
+    /* The answer; status 0: not yet. */
+    int status;
+    const char *type; /* NULL: no body */
+    struct buffer answer;
+    struct {
+        const char *name, *value;
+    } headers[CALL_MAX_HEADERS];
+    size_t header_count;
+};
+
+/* In the loop. Fills in what came; the request must not be answered before the call is freed. */
+struct call *call_new(struct request *request);
+void call_free(struct call **call);
+
+/* What the request says. SPAN_NONE: absent. */
+struct span call_param(const struct call *call, const char *name);
+struct span call_query(const struct call *call, const char *name);
+
+/* Adds an error to each query parameter that is not among names (ended by NULL). */
+void call_check_query(struct call *call, const char *const *names);
+
+/* A header of the answer; the value is copied. */
+void call_header(struct call *call, const char *name, struct span value);
+
+/* Answers. json is taken; the body is compact. */
+void call_answer_json(struct call *call, int status, struct json_t *json);
+void call_answer_empty(struct call *call, int status);
+/* Appends to the answer's body, for what is written piece by piece; call_answer_text then ends it. */
+void call_write_json(struct call *call, const struct json_t *json);
+void call_answer_text(struct call *call, int status, const char *type);
+
+/* application/problem+json. code: a word for programs. Replaces an answer that was begun. */
+void call_problem(struct call *call, int status, const char *code, const char *detail, ...) PRINTF(4, 5);
+/* Adds to `errors`; answered by call_refuse. */
+void call_field_error(struct call *call, const char *field, const char *message, ...) PRINTF(3, 4);
+/* 422 with all field errors. */
+void call_refuse(struct call *call);
+/* What a status of the store comes to: 404, or 503 with Retry-After, or 500 with a line in the log. */
+void call_failed(struct call *call, enum status status, const struct error *error);
+
+#endif

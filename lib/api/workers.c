@@ -1,0 +1,295 @@
+/* A worker's checks, in the order in which a client should hear of them: who asks (401), whether the workspace is
+ * theirs (404, so that nobody learns what exists elsewhere), whether they may change it (403), and only then what they
+ * sent (415, 400, 422). */
+#include "api/workers.h"
+#include "base/clock.h"
+#include "base/memory.h"
+#include "core/log.h"
+#include "db/migrate.h"
+#include <jansson.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <strings.h>
+#include <sys/prctl.h>
+
+#define OPEN_TIMEOUT_MS 3000
+#define STATEMENT_TIMEOUT_MS 10000
+#define RETRY_OPEN_MS 500 /* after a connection failed, calls are refused at once for this long */
+#define PROBE_AFTER_MS 1000
+#define SCHEMA_WANTED 3 /* with the catalogue of event types */
+#define MAX_WORKERS 16
+
+struct worker {
+    struct workers *workers;
+    pthread_t thread;
+    struct connection *connection;
+    int64_t used_at_ms;    /* monotonic */
+    int64_t refused_at_ms; /* monotonic: when the database could not be reached; 0: it could */
+};
+
+struct workers {
+    struct workers_settings settings;
+    pthread_mutex_t lock;
+    pthread_cond_t work, ended;
+    struct queue_batch waiting;
+    int pending; /* the loop's */
+    bool stopping;
+    bool away; /* said so in the log */
+    int running;
+    struct worker worker[MAX_WORKERS];
+};
+
+struct workers *workers_new(const struct workers_settings *settings) {
+    struct workers *workers = mem_calloc(1, sizeof(*workers));
+    workers->settings = *settings;
+    CHECK(settings->count > 0 && settings->count <= MAX_WORKERS);
+    CHECK(pthread_mutex_init(&workers->lock, NULL) == 0);
+    pthread_condattr_t monotonic;
+    CHECK(pthread_condattr_init(&monotonic) == 0);
+    CHECK(pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0);
+    CHECK(pthread_cond_init(&workers->work, NULL) == 0);
+    CHECK(pthread_cond_init(&workers->ended, &monotonic) == 0);
+    pthread_condattr_destroy(&monotonic);
+    for (int i = 0; i < settings->count; i++) {
+        workers->worker[i].workers = workers;
+        workers->worker[i].connection = connection_new(settings->database_url, "hookcast api");
+        connection_set_timeout(workers->worker[i].connection, STATEMENT_TIMEOUT_MS);
+    }
+    return workers;
+}
+
+void workers_free(struct workers **workers_ptr) {
+    struct workers *workers = *workers_ptr;
+    *workers_ptr = NULL;
+    if (!workers)
+        return;
+    CHECK(!workers->waiting.first && workers->running == 0);
+    for (int i = 0; i < workers->settings.count; i++)
+        connection_free(&workers->worker[i].connection);
+    pthread_cond_destroy(&workers->ended);
+    pthread_cond_destroy(&workers->work);
+    pthread_mutex_destroy(&workers->lock);
+    mem_free(workers);
+}
+
+enum status workers_check(struct workers *workers, struct error *error) {
+    struct worker *first = &workers->worker[0];
+    enum status status = connection_open(first->connection, OPEN_TIMEOUT_MS, error);
+    if (status == STATUS_OK)
+        status = migrate_check(first->connection, SCHEMA_WANTED, error);
+    first->used_at_ms = clock_mono_ms();
+    return status;
+}
+
+/* Said once when it goes and once when it is back, however many workers find out. */
+static void note_away(struct workers *workers, bool away, const char *why) {
+    pthread_mutex_lock(&workers->lock);
+    bool news = workers->away != away && !workers->stopping;
+    workers->away = away;
+    pthread_mutex_unlock(&workers->lock);
+    if (news && away)
+        log_warn("api", "PostgreSQL can't be reached", LOG_TEXT("error", why));
+    else if (news)
+        log_info("api", "PostgreSQL is back");
+}
+
+/* A connection that was idle may be dead without knowing; that must not cost a client its request. */
+static enum status connect_worker(struct worker *worker, struct error *error) {
+    int64_t now_ms = clock_mono_ms();
+    struct connection *connection = worker->connection;
+    if (connection_is_open(connection) && now_ms - worker->used_at_ms > PROBE_AFTER_MS) {
+        struct error ignored;
+        if (connection_exec(connection, "SELECT 1", &ignored) != STATUS_OK)
+            connection_close(connection);
+    }
+    worker->used_at_ms = now_ms;
+    if (connection_is_open(connection))
+        return STATUS_OK;
+    if (worker->refused_at_ms && now_ms - worker->refused_at_ms < RETRY_OPEN_MS)
+        return error_set(error, STATUS_UNAVAILABLE, "PostgreSQL could not be reached a moment ago");
+    enum status status = connection_open(connection, OPEN_TIMEOUT_MS, error);
+    worker->refused_at_ms = status == STATUS_OK ? 0 : clock_mono_ms();
+    note_away(worker->workers, status != STATUS_OK, error->text);
+    return status;
+}
+
+static void refuse_key(struct call *call, const char *detail) {
+    call_problem(call, 401, "unauthorized", "%s", detail);
+    call_header(call, "WWW-Authenticate", SPAN_LITERAL("Bearer realm=\"hookcast\""));
+}
+
+static bool check_key(struct worker *worker, struct call *call) {
+    struct error error;
+    if (!call->key.len) {
+        refuse_key(call, "An API key is needed, in X-API-KEY or Authorization: Bearer.");
+        return false;
+    }
+    enum status status =
+        auth_find(worker->workers->settings.auth, call->connection, call->key, clock_mono_ms(), &call->grant, &error);
+    if (status == STATUS_NOT_FOUND)
+        refuse_key(call, "The API key is not valid: unknown, revoked or expired.");
+    else if (status != STATUS_OK)
+        call_failed(call, status, &error);
+    return status == STATUS_OK;
+}
+
+static void refuse_workspace(struct call *call) {
+    call_problem(call, 404, "not_found", "There is no such workspace for this key.");
+}
+
+/* An admin key may name any workspace that there is; another key names its own or none. */
+static bool check_workspace(struct call *call) {
+    struct span named = call_param(call, "workspace_id");
+    if (!named.data)
+        named = call->workspace_header;
+    if (!call->grant.admin) {
+        call->workspace_id = span_of(call->grant.workspace_id);
+        if (!named.data || span_equal(named, call->workspace_id))
+            return true;
+        refuse_workspace(call);
+        return false;
+    }
+    call->workspace_id = named;
+    if (!named.data)
+        return true;
+    bool exists = false;
+    struct error error;
+    enum status status = STATUS_OK;
+    if (workspace_id_valid(named))
+        status = workspaces_exists(call->connection, named, &exists, &error);
+    if (status != STATUS_OK)
+        call_failed(call, status, &error);
+    else if (!exists)
+        refuse_workspace(call);
+    return status == STATUS_OK && exists;
+}
+
+static bool check_rights(struct call *call) {
+    bool reads = strcmp(call->route->method, "GET") == 0 && !(call->route->flags & CALL_SECRET_READ);
+    if (!call->grant.read_only || reads)
+        return true;
+    call_problem(call, 403, "read_only_key", "This key may only read.");
+    return false;
+}
+
+/* "application/json" or "application/…+json", with or without parameters; absent is taken for JSON. */
+static bool is_json_type(struct span type) {
+    const char *end = type.data ? memchr(type.data, ';', type.len) : NULL;
+    size_t len = end ? (size_t)(end - type.data) : type.len;
+    while (len > 0 && (type.data[len - 1] == ' ' || type.data[len - 1] == '\t'))
+        len--;
+    if (len == 0)
+        return !type.data;
+    return (len == 16 && strncasecmp(type.data, "application/json", 16) == 0) ||
+           (len > 17 && strncasecmp(type.data, "application/", 12) == 0 &&
+            strncasecmp(type.data + len - 5, "+json", 5) == 0);
+}
+
+static bool check_body(struct call *call) {
+    unsigned flags = call->route->flags;
+    if (!(flags & (CALL_BODY | CALL_BODY_MAY)) || (call->body.len == 0 && flags & CALL_BODY_MAY))
+        return true;
+    if (!is_json_type(call->content_type)) {
+        call_problem(call, 415, "unsupported_media_type", "The body has to be application/json.");
+        return false;
+    }
+    json_error_t error;
+    call->json = json_loadb(call->body.data ? call->body.data : "", call->body.len,
+                            JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    if (!call->json) {
+        /* jansson's text may quote the input, which may hold a secret. */
+        call_problem(call, 400, "bad_json", "The body is not JSON: line %d, column %d%s.", error.line, error.column,
+                     json_error_code(&error) == json_error_duplicate_key ? ", a name stands twice" : "");
+        return false;
+    }
+    if (!json_is_object(call->json)) {
+        call_field_error(call, "", "the body has to be a JSON object");
+        call_refuse(call);
+        return false;
+    }
+    return true;
+}
+
+static void answer(struct worker *worker, struct call *call) {
+    struct error error;
+    enum status status = connect_worker(worker, &error);
+    if (status != STATUS_OK) {
+        call_failed(call, status, &error);
+        return;
+    }
+    call->connection = worker->connection;
+    bool public = call->route->flags & CALL_PUBLIC;
+    if (public || (check_key(worker, call) && check_workspace(call) && check_rights(call) && check_body(call)))
+        call->route->fn(call);
+    CHECK(call->status);
+}
+
+static struct call *take(struct workers *workers) {
+    pthread_mutex_lock(&workers->lock);
+    while (!workers->waiting.first && !workers->stopping)
+        pthread_cond_wait(&workers->work, &workers->lock);
+    struct queue_node *node = workers->waiting.first;
+    if (node) {
+        workers->waiting.first = node->next;
+        if (!node->next)
+            workers->waiting.last = NULL;
+    }
+    pthread_mutex_unlock(&workers->lock);
+    return (struct call *)node;
+}
+
+static void *run(void *ctx) {
+    struct worker *worker = ctx;
+    struct workers *workers = worker->workers;
+    prctl(PR_SET_NAME, "api worker");
+    struct call *call;
+    while ((call = take(workers))) {
+        answer(worker, call);
+        queue_push(workers->settings.answers, &call->node);
+    }
+    pthread_mutex_lock(&workers->lock);
+    workers->running--;
+    pthread_cond_signal(&workers->ended);
+    pthread_mutex_unlock(&workers->lock);
+    return NULL;
+}
+
+void workers_start(struct workers *workers) {
+    workers->running = workers->settings.count;
+    for (int i = 0; i < workers->settings.count; i++)
+        CHECK(pthread_create(&workers->worker[i].thread, NULL, run, &workers->worker[i]) == 0);
+}
+
+bool workers_push(struct workers *workers, struct call *call) {
+    if (workers->pending >= workers->settings.max_pending)
+        return false;
+    pthread_mutex_lock(&workers->lock);
+    bool taken = !workers->stopping;
+    if (taken)
+        queue_batch_add(&workers->waiting, &call->node);
+    pthread_cond_signal(&workers->work);
+    pthread_mutex_unlock(&workers->lock);
+    workers->pending += taken;
+    return taken;
+}
+
+void workers_done(struct workers *workers) {
+    workers->pending--;
+}
+
+void workers_stop(struct workers *workers, int64_t drain_ms) {
+    int64_t deadline_ms = clock_mono_ms() + drain_ms;
+    struct timespec deadline = {.tv_sec = deadline_ms / 1000, .tv_nsec = deadline_ms % 1000 * 1000000};
+    pthread_mutex_lock(&workers->lock);
+    workers->stopping = true;
+    pthread_cond_broadcast(&workers->work);
+    while (workers->running > 0 && pthread_cond_timedwait(&workers->ended, &workers->lock, &deadline) == 0)
+        ;
+    bool late = workers->running > 0;
+    pthread_mutex_unlock(&workers->lock);
+    for (int i = 0; i < workers->settings.count; i++) {
+        if (late)
+            connection_interrupt(workers->worker[i].connection);
+        pthread_join(workers->worker[i].thread, NULL);
+    }
+}

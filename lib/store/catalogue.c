@@ -1,0 +1,75 @@
+#include "store/catalogue.h"
+
+enum status catalogue_list(struct connection *connection, struct span workspace_id, struct span dialect,
+                           struct result **ret_rows, struct error *error) {
+    static const struct statement LIST = {
+        "SELECT event_type, description, workspace_id <> '' FROM event_types "
+        "WHERE (workspace_id = '' OR workspace_id = $1) AND dialect = $2 AND archived_at IS NULL "
+        "ORDER BY workspace_id <> '', position, event_type"};
+    struct params params;
+    params_init(&params);
+    params_text(&params, workspace_id);
+    params_text(&params, dialect);
+    enum status status = connection_run(connection, &LIST, &params, ret_rows, error);
+    params_deinit(&params);
+    return status;
+}
+
+void catalogue_row_read(const struct result *rows, int row, struct catalogue_row *ret_row) {
+    *ret_row = (struct catalogue_row){
+        .event_type = result_text(rows, row, 0),
+        .description = result_text(rows, row, 1),
+        .own = result_bool(rows, row, 2),
+    };
+}
+
+enum status catalogue_dialect_known(struct connection *connection, struct span dialect, bool *ret_known,
+                                    struct error *error) {
+    static const struct statement KNOWN = {
+        "SELECT 1 FROM event_types WHERE workspace_id = '' AND dialect = $1 LIMIT 1"};
+    struct params params;
+    params_init(&params);
+    params_text(&params, dialect);
+    struct result *result = NULL;
+    enum status status = connection_run(connection, &KNOWN, &params, &result, error);
+    if (status == STATUS_OK)
+        *ret_known = result_rows(result) > 0;
+    result_free(&result);
+    params_deinit(&params);
+    return status;
+}
+
+enum status catalogue_unknown(struct connection *connection, struct span workspace_id, const struct span *types,
+                              size_t count, struct result **ret_rows, struct error *error) {
+    static const struct statement UNKNOWN = {
+        "SELECT given FROM unnest($2::text[]) WITH ORDINALITY AS g (given, at) WHERE NOT EXISTS (SELECT FROM "
+        "event_types e "
+        "WHERE e.workspace_id IN ('', $1) AND e.event_type = given AND e.archived_at IS NULL) ORDER BY at"};
+    struct param_array array;
+    array_init(&array, PARAM_TEXT, 64 * 1024);
+    for (size_t i = 0; i < count; i++)
+        array_text(&array, types[i]);
+    struct params params;
+    params_init(&params);
+    params_text(&params, workspace_id);
+    params_array(&params, &array);
+    enum status status = connection_run(connection, &UNKNOWN, &params, ret_rows, error);
+    params_deinit(&params);
+    array_deinit(&array);
+    return status;
+}
+
+enum status catalogue_names(struct connection *connection, struct span workspace_id, int limit,
+                            struct result **ret_rows, struct error *error) {
+    static const struct statement NAMES = {
+        "SELECT event_type FROM event_types WHERE workspace_id IN ('', $1) AND archived_at IS NULL "
+        "ORDER BY dialect <> '" CATALOGUE_DEFAULT_DIALECT
+        "', workspace_id = '', dialect, position, event_type LIMIT $2"};
+    struct params params;
+    params_init(&params);
+    params_text(&params, workspace_id);
+    params_int8(&params, limit);
+    enum status status = connection_run(connection, &NAMES, &params, ret_rows, error);
+    params_deinit(&params);
+    return status;
+}

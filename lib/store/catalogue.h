@@ -1,0 +1,32 @@
+/* The catalogue of event types: those that every workspace knows, by the document that they come from (its dialect),
+ * and each workspace's own. */
+#ifndef STORE_CATALOGUE_H
+#define STORE_CATALOGUE_H
+
+#include "db/connection.h"
+
+#define CATALOGUE_DEFAULT_DIALECT "seanotify"
+
+/* The dialect's types in the order of its document, then the workspace's own of that dialect; none that is archived.
+ * workspace_id SPAN_NONE: without own ones. */
+struct catalogue_row {
+    struct span event_type, description;
+    bool own;
+};
+MUST_USE enum status catalogue_list(struct connection *connection, struct span workspace_id, struct span dialect,
+                                    struct result **ret_rows, struct error *error);
+void catalogue_row_read(const struct result *rows, int row, struct catalogue_row *ret_row);
+
+MUST_USE enum status catalogue_dialect_known(struct connection *connection, struct span dialect, bool *ret_known,
+                                             struct error *error);
+
+/* Those of the types that neither the catalogue, in whatever dialect, nor the workspace knows: one text a row. */
+MUST_USE enum status catalogue_unknown(struct connection *connection, struct span workspace_id,
+                                       const struct span *types, size_t count, struct result **ret_rows,
+                                       struct error *error);
+
+/* Every name that is known there, SeaNotify's first, at most `limit`: one text a row. */
+MUST_USE enum status catalogue_names(struct connection *connection, struct span workspace_id, int limit,
+                                     struct result **ret_rows, struct error *error);
+
+#endif

@@ -1,0 +1,201 @@
+#include "store/subscriptions.h"
+
+#define COLUMNS                                                                                                        \
+    "id, workspace_id, webhook_url, event_types, type, name, status, disabled_reason, headers, secrets, "              \
+    "signature_style, signature_header, payload_format, payload_template, timeout_ms, retry_schedule_ms, "             \
+    "max_in_flight, created_by, updated_by, created_at, updated_at, version"
+#define KEY_COLUMN 22
+
+static int64_t big_endian(struct span bytes) {
+    uint64_t value = 0;
+    for (size_t i = 0; i < bytes.len; i++)
+        value = value << 8 | (uint8_t)bytes.data[i];
+    return (int64_t)value;
+}
+
+static int32_t int_or_0(const struct result *rows, int row, int column) {
+    return result_is_null(rows, row, column) ? 0 : (int32_t)result_int(rows, row, column);
+}
+
+void subscriptions_row_read(const struct result *rows, int row, struct subscription_row *out) {
+    *out = (struct subscription_row){
+        .id = result_uuid(rows, row, 0),
+        .workspace_id = result_text(rows, row, 1),
+        .webhook_url = result_text(rows, row, 2),
+        .type = result_text(rows, row, 4),
+        .name = result_text(rows, row, 5),
+        .status = result_text(rows, row, 6),
+        .disabled_reason = result_text(rows, row, 7),
+        .sealed_headers = result_text(rows, row, 8),
+        .sealed_secrets = result_text(rows, row, 9),
+        .signature_style = result_text(rows, row, 10),
+        .signature_header = result_text(rows, row, 11),
+        .payload_format = result_text(rows, row, 12),
+        .payload_template = result_text(rows, row, 13),
+        .timeout_ms = int_or_0(rows, row, 14),
+        .max_in_flight = int_or_0(rows, row, 16),
+        .created_by = result_text(rows, row, 17),
+        .updated_by = result_text(rows, row, 18),
+        .created_at_ms = result_timestamp(rows, row, 19),
+        .updated_at_ms = result_timestamp(rows, row, 20),
+        .version = result_int(rows, row, 21),
+    };
+    out->event_type_count = (size_t)result_array(rows, row, 3, out->event_types, SUBSCRIPTION_MAX_TYPES);
+    struct span retries[SUBSCRIPTION_MAX_RETRIES];
+    out->retry_count = -1;
+    if (!result_is_null(rows, row, 15))
+        out->retry_count = result_array(rows, row, 15, retries, SUBSCRIPTION_MAX_RETRIES);
+    for (int i = 0; i < out->retry_count; i++)
+        out->retry_ms[i] = big_endian(retries[i]);
+}
+
+struct span subscriptions_row_key(const struct result *rows, int row) {
+    return result_text(rows, row, KEY_COLUMN);
+}
+
+static void int_or_null(struct params *params, int32_t value) {
+    if (value)
+        params_int4(params, value);
+    else
+        params_null(params, PARAM_INT4);
+}
+
+/* $1 … $20, the same for both statements. */
+static enum status write_row(struct connection *connection, const struct statement *statement,
+                             const struct subscription_row *row, struct result **ret_rows, struct error *error) {
+    struct param_array types, retries;
+    array_init(&types, PARAM_TEXT, 64 * 1024);
+    array_init(&retries, PARAM_INT8, 4096);
+    for (size_t i = 0; i < row->event_type_count; i++)
+        array_text(&types, row->event_types[i]);
+    for (int i = 0; i < row->retry_count; i++)
+        array_int8(&retries, row->retry_ms[i]);
+    struct params params;
+    params_init(&params);
+    params_text(&params, row->workspace_id);
+    params_uuid(&params, &row->id);
+    params_text(&params, row->webhook_url);
+    params_array(&params, &types);
+    params_text(&params, row->type);
+    params_text(&params, row->name);
+    params_text(&params, row->status);
+    params_bytea(&params, row->sealed_headers);
+    params_bytea(&params, row->sealed_secrets);
+    params_text(&params, row->signature_style);
+    params_text(&params, row->signature_header);
+    params_text(&params, row->payload_format);
+    params_text(&params, row->payload_template);
+    int_or_null(&params, row->timeout_ms);
+    params_array(&params, &retries);
+    params_bool(&params, row->retry_count >= 0);
+    int_or_null(&params, row->max_in_flight);
+    params_text(&params, row->created_by);
+    params_text(&params, row->updated_by);
+    params_text(&params, row->disabled_reason);
+    struct result *rows = NULL;
+    enum status status = connection_run(connection, statement, &params, &rows, error);
+    if (status == STATUS_OK && result_rows(rows) == 0)
+        status = error_set(error, STATUS_NOT_FOUND, "there is no such subscription");
+    if (status == STATUS_OK)
+        *ret_rows = rows;
+    else
+        result_free(&rows);
+    params_deinit(&params);
+    array_deinit(&retries);
+    array_deinit(&types);
+    return status;
+}
+
+enum status subscriptions_insert(struct connection *connection, const struct subscription_row *row,
+                                 struct result **ret_rows, struct error *error) {
+    static const struct statement INSERT = {
+        "INSERT INTO subscriptions (workspace_id, id, webhook_url, event_types, type, name, status, headers, secrets, "
+        "signature_style, signature_header, payload_format, payload_template, timeout_ms, retry_schedule_ms, "
+        "max_in_flight, created_by, updated_by, disabled_reason) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, CASE WHEN $16 THEN $15 END, "
+        "$17, $18, $19, $20) RETURNING " COLUMNS};
+    return write_row(connection, &INSERT, row, ret_rows, error);
+}
+
+enum status subscriptions_update(struct connection *connection, const struct subscription_row *row,
+                                 struct result **ret_rows, struct error *error) {
+    static const struct statement UPDATE = {
+        "UPDATE subscriptions SET webhook_url = $3, event_types = $4, type = $5, name = $6, status = $7, headers = $8, "
+        "secrets = $9, signature_style = $10, signature_header = $11, payload_format = $12, payload_template = $13, "
+        "timeout_ms = $14, retry_schedule_ms = CASE WHEN $16 THEN $15 END, max_in_flight = $17, created_by = $18, "
+        "updated_by = $19, disabled_reason = $20, updated_at = now() "
+        "WHERE workspace_id = $1 AND id = $2 AND status <> 'deleted' RETURNING " COLUMNS};
+    return write_row(connection, &UPDATE, row, ret_rows, error);
+}
+
+static enum status read_one(struct connection *connection, const struct statement *statement, struct span workspace_id,
+                            const struct uuid *id, struct result **ret_rows, struct error *error) {
+    struct params params;
+    params_init(&params);
+    params_text(&params, workspace_id);
+    params_uuid(&params, id);
+    struct result *rows = NULL;
+    enum status status = connection_run(connection, statement, &params, &rows, error);
+    params_deinit(&params);
+    if (status == STATUS_OK && result_rows(rows) == 0)
+        status = error_set(error, STATUS_NOT_FOUND, "there is no such subscription");
+    if (status == STATUS_OK && ret_rows)
+        *ret_rows = rows;
+    else
+        result_free(&rows);
+    return status;
+}
+
+enum status subscriptions_get(struct connection *connection, struct span workspace_id, const struct uuid *id,
+                              struct result **ret_rows, struct error *error) {
+    static const struct statement GET = {"SELECT " COLUMNS " FROM subscriptions "
+                                         "WHERE workspace_id = $1 AND id = $2 AND status <> 'deleted'"};
+    return read_one(connection, &GET, workspace_id, id, ret_rows, error);
+}
+
+enum status subscriptions_lock(struct connection *connection, struct span workspace_id, const struct uuid *id,
+                               struct result **ret_rows, struct error *error) {
+    static const struct statement LOCK = {"SELECT " COLUMNS " FROM subscriptions "
+                                          "WHERE workspace_id = $1 AND id = $2 AND status <> 'deleted' FOR UPDATE"};
+    return read_one(connection, &LOCK, workspace_id, id, ret_rows, error);
+}
+
+enum status subscriptions_delete(struct connection *connection, struct span workspace_id, const struct uuid *id,
+                                 struct error *error) {
+    static const struct statement DELETE = {
+        "UPDATE subscriptions SET status = 'deleted', deleted_at = now(), updated_at = now() "
+        "WHERE workspace_id = $1 AND id = $2 AND status <> 'deleted' RETURNING id"};
+    return read_one(connection, &DELETE, workspace_id, id, NULL, error);
+}
+
+/* The key of an order travels as text, which keeps a timestamp's microseconds. */
+#define LIST(column, type, compare, direction)                                                                         \
+    {                                                                                                                  \
+        "SELECT " COLUMNS ", " column "::text FROM subscriptions "                                                     \
+        "WHERE workspace_id = $1 AND status <> 'deleted' AND ($2::text IS NULL OR type = $2) "                         \
+        "AND ($3::text IS NULL OR (" column ", id) " compare " ($3::text::" type ", $4)) "                             \
+        "ORDER BY " column " " direction ", id " direction " LIMIT $5"                                                 \
+    }
+#define LISTS(column, type)                                                                                            \
+    { LIST(column, type, ">", "ASC"), LIST(column, type, "<", "DESC") }
+
+enum status subscriptions_list(struct connection *connection, const struct subscriptions_page *page,
+                               struct result **ret_rows, struct error *error) {
+    static const struct statement STATEMENTS[SUBSCRIPTIONS_ORDERS][2] = {
+        [SUBSCRIPTIONS_BY_CREATED_AT] = LISTS("created_at", "timestamptz"),
+        [SUBSCRIPTIONS_BY_UPDATED_AT] = LISTS("updated_at", "timestamptz"),
+        [SUBSCRIPTIONS_BY_TYPE] = LISTS("type", "text"),
+        [SUBSCRIPTIONS_BY_WEBHOOK_URL] = LISTS("webhook_url", "text"),
+    };
+    struct params params;
+    params_init(&params);
+    params_text(&params, page->workspace_id);
+    params_text(&params, page->type);
+    params_text(&params, page->after_key);
+    params_uuid(&params, &page->after_id);
+    params_int8(&params, page->limit);
+    enum status status =
+        connection_run(connection, &STATEMENTS[page->order][page->descending], &params, ret_rows, error);
+    params_deinit(&params);
+    return status;
+}
