@@ -35,6 +35,33 @@ static enum consumer_event_type poll_both(struct consumer *first, struct consume
     return CONSUMER_NOTHING;
 }
 
+struct member {
+    struct consumer *consumer;
+    size_t partitions;
+    int records; /* since the assignment */
+};
+
+/* Answers what a member is asked, at once. */
+static void serve(struct member *member) {
+    struct consumer_event event;
+    struct error error;
+    while (consumer_poll(member->consumer, &event) != CONSUMER_NOTHING) {
+        if (event.type == CONSUMER_RECORD) {
+            member->records++;
+        } else if (event.type == CONSUMER_REVOKE) {
+            drive_ok(consumer_unassign(member->consumer, &error), &error);
+            member->partitions = 0;
+        } else {
+            assert_int_equal(event.type, CONSUMER_ASSIGN);
+            member->partitions = event.partitions.count;
+            member->records = 0;
+            drive_assign(member->consumer, &event, 0);
+            continue;
+        }
+        consumer_event_deinit(&event);
+    }
+}
+
 static void the_group_waits_for_a_deferred_revoke(void **state) {
     (void)state;
     struct error error;
@@ -57,25 +84,18 @@ static void the_group_waits_for_a_deferred_revoke(void **state) {
     topic_partitions_deinit(&list);
     drive_ok(consumer_unassign(first, &error), &error);
 
-    drive_expect(first, &event, CONSUMER_ASSIGN);
-    drive_expect(second, &other, CONSUMER_ASSIGN);
-    assert_int_equal(event.partitions.count, 2);
-    assert_int_equal(other.partitions.count, 2);
-    drive_assign(first, &event, 0);
-    drive_assign(second, &other, 0);
-    int records = 0;
-    while (records < 8) {
-        struct consumer *from = drive_next(first, &event, 10) == CONSUMER_RECORD ? first : second;
-        if (from == second)
-            drive_expect(second, &event, CONSUMER_RECORD);
-        consumer_event_deinit(&event);
-        records++;
-        if (drive_next(first, &event, 0) == CONSUMER_NOTHING && drive_next(second, &event, 100) == CONSUMER_NOTHING)
-            break;
-        consumer_event_deinit(&event);
-        records++;
+    /* The group may need more than one round until both are in. */
+    struct member members[] = {{.consumer = first}, {.consumer = second}};
+    int64_t deadline_ms = clock_mono_ms() + 2 * DEADLINE_MS;
+    while (
+        !(members[0].partitions == 2 && members[1].partitions == 2 && members[0].records + members[1].records == 8)) {
+        assert_true(clock_mono_ms() < deadline_ms);
+        serve(&members[0]);
+        serve(&members[1]);
+        struct pollfd wait[] = {{.fd = consumer_fd(first), .events = POLLIN},
+                                {.fd = consumer_fd(second), .events = POLLIN}};
+        poll(wait, 2, 100);
     }
-    assert_int_equal(records, 8);
 
     /* The second leaves in order: the first has all again. */
     consumer_close(&second, 5000);
@@ -111,8 +131,8 @@ static void an_assignment_overtaken_meanwhile_is_revoked_after_its_answer(void *
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_assignment_overtaken_meanwhile_is_revoked_after_its_answer), /* while there is no record */
         cmocka_unit_test(the_group_waits_for_a_deferred_revoke),
-        cmocka_unit_test(an_assignment_overtaken_meanwhile_is_revoked_after_its_answer),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
