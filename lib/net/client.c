@@ -14,7 +14,7 @@
 #include <pthread.h>
 #include <stdio.h>
 
-#define DEFAULT_SHARDS 8
+#define DEFAULT_SHARDS 16
 #define DEFAULT_LOOKUPS 32
 #define POOL_MAX 256 /* idle easy handles kept by a shard */
 #define BODY_KEEP_CAPACITY (64 * 1024)

@@ -1,6 +1,6 @@
 /* Judges the address that a webhook is about to be dialled to: nobody who writes a subscription may aim hookcast at the
- * networks it runs in. Judged at connect time, on every attempt, so a name that changes its mind gains nothing. Constant
- * after guard_new; any thread. */
+ * networks it runs in. Judged at connect time, on every attempt, so a name that changes its mind gains nothing.
+ * Constant after guard_new; any thread. */
 #ifndef NET_GUARD_H
 #define NET_GUARD_H
 
