@@ -9,6 +9,7 @@ typedef struct command *command_fn(void);
 
 /* In the order of the help. */
 static command_fn *const COMMANDS[] = {
+    cmd_serve,
     cmd_api,
     cmd_dispatch,
     cmd_migrate,
