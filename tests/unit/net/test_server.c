@@ -20,7 +20,7 @@ static struct {
     struct loop *loop;
     struct server *server;
     struct loop_timer *later;
-    struct request *waiting;
+    struct request *_Atomic waiting;
     int port;
     int chunks_left;
     atomic_int handled;
