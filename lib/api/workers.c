@@ -16,7 +16,6 @@
 #define STATEMENT_TIMEOUT_MS 10000
 #define RETRY_OPEN_MS 500 /* after a connection failed, calls are refused at once for this long */
 #define PROBE_AFTER_MS 1000
-#define SCHEMA_WANTED 3 /* with the catalogue of event types */
 #define MAX_WORKERS 16
 
 struct worker {
@@ -76,7 +75,7 @@ enum status workers_check(struct workers *workers, struct error *error) {
     struct worker *first = &workers->worker[0];
     enum status status = connection_open(first->connection, OPEN_TIMEOUT_MS, error);
     if (status == STATUS_OK)
-        status = migrate_check(first->connection, SCHEMA_WANTED, error);
+        status = migrate_check(first->connection, MIGRATE_SCHEMA_VERSION, error);
     first->used_at_ms = clock_mono_ms();
     return status;
 }
