@@ -17,11 +17,11 @@
 
 #define TARGET_BUCKETS 16384 /* a power of two */
 #define TICK_MS 100
-#define BEHIND_WAIT_MS 250   /* a queue that waits longer for its endpoint sends new deliveries to the schedule … */
+#define BEHIND_WAIT_MS 1000  /* a queue that waits longer for its endpoint sends new deliveries to the schedule … */
 #define SLOW_WAIT_MS 2000    /* … and one that waits so long goes there itself */
 #define SLOW_ANSWER_MS 250
 #define TARGET_IDLE_MS 60000 /* what a quiet target keeps (signer, format) is given back after that */
-#define LOOKUP_PAUSE_MS 250
+#define LOOKUP_PAUSE_MS 20 /* as long as a look-up takes: the name is probably known then */
 #define SPARE_SENDINGS 256
 
 TAILQ_HEAD(target_list, target);

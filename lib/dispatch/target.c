@@ -111,9 +111,13 @@ static bool add_header(void *ctx, const struct json_member *member) {
     struct target *target = headers->target;
     if (target->own_header_count == TARGET_MAX_OWN_HEADERS)
         return false;
+    size_t start = target->own_lines.len;
     buffer_span(&target->own_lines, member->name);
     buffer_text(&target->own_lines, ": ");
     json_unescape(member->value.text, &target->own_lines);
+    for (size_t i = start; i < target->own_lines.len; i++)
+        if ((unsigned char)target->own_lines.data[i] < ' ')
+            target->own_lines.data[i] = ' '; /* a line break would begin another header */
     buffer_char(&target->own_lines, '\0');
     headers->starts[++target->own_header_count] = target->own_lines.len;
     return true;
