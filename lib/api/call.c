@@ -215,8 +215,9 @@ void call_failed(struct call *call, enum status status, const struct error *erro
     }
     log_write(LOG_WARN, "api", "a request failed",
               (const struct log_field[]){LOG_SPAN("method", call->method), LOG_SPAN("path", call->path),
-                                         LOG_TEXT("error", error->text)},
-              3);
+                                         LOG_TEXT("error", error->text),
+                                         LOG_TEXT("request_id", request_id(call->request))},
+              4);
     if (status == STATUS_UNAVAILABLE || status == STATUS_CONFLICT) {
         call_problem(call, 503, "unavailable", "The database can't be reached now. Try again in a moment.");
         call_header(call, "Retry-After", SPAN_LITERAL("2"));

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <strings.h>
 
+#define MASK "***"
 #define VALUE_MAX_BYTES 4096
 #define ALL_MAX_BYTES (SUBSCRIPTION_MAX_HEADERS_BYTES - 1024) /* room for what sealing adds */
 
@@ -129,7 +130,19 @@ struct json_t *subscription_headers_masked(const struct json_t *headers) {
     const char *name;
     json_t *value;
     json_object_foreach((json_t *)headers, name, value) {
-        json_object_set_new(masked, name, is_secret(name) ? json_string("***") : json_copy(value));
+        json_object_set_new(masked, name, is_secret(name) ? json_string(MASK) : json_copy(value));
     }
     return masked;
+}
+
+struct json_t *subscription_headers_unmasked(const struct json_t *headers, const struct json_t *former) {
+    json_t *whole = json_object();
+    const char *name;
+    json_t *value;
+    json_object_foreach((json_t *)headers, name, value) {
+        bool masked = is_secret(name) && strcmp(json_string_value(value), MASK) == 0;
+        json_t *known = masked ? json_object_get(former, name) : NULL;
+        json_object_set_new(whole, name, json_copy(known ? known : value));
+    }
+    return whole;
 }

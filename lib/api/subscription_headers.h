@@ -15,6 +15,10 @@ bool subscription_headers_check(struct call *call, const char *field, const stru
 /* A copy in which the values of token-like names are "***". */
 struct json_t *subscription_headers_masked(const struct json_t *headers);
 
+/* A copy in which each "***" of a token-like name is the value that the name has in former (NULL: nothing): so that a
+ * client may send back what it was shown. */
+struct json_t *subscription_headers_unmasked(const struct json_t *headers, const struct json_t *former);
+
 /* Whether one of the names is this one, in whatever case. */
 bool subscription_headers_have(const struct json_t *headers, struct span name);
 

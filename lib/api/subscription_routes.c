@@ -28,10 +28,13 @@ static void answer_row(struct call *call, int status, const struct result *resul
 
 /* Headers as they shall be, sealed into row; what is not given stays. */
 static void seal_headers(struct call *call, struct subscription_row *row, const struct subscription_change *change) {
-    bool wrong = false;
-    json_t *headers = json_is_object(change->headers) ? json_incref((json_t *)change->headers) : NULL;
-    if (!change->headers)
-        headers = subscription_view_headers(call->keyring, row, &wrong);
+    bool wrong;
+    json_t *headers = subscription_view_headers(call->keyring, row, &wrong);
+    if (change->headers) {
+        json_t *former = headers;
+        headers = json_is_object(change->headers) ? subscription_headers_unmasked(change->headers, former) : NULL;
+        json_decref(former);
+    }
     if (row->signature_header.data && headers && subscription_headers_have(headers, row->signature_header))
         call_field_error(call, "signature_header", "is also one of the headers");
     if (change->headers)

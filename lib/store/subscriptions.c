@@ -171,10 +171,10 @@ enum status subscriptions_delete(struct connection *connection, struct span work
 /* The key of an order travels as text, which keeps a timestamp's microseconds. */
 #define LIST(column, type, compare, direction)                                                                         \
     {                                                                                                                  \
-        "SELECT " COLUMNS ", " column "::text FROM subscriptions "                                                     \
+        "SELECT " COLUMNS ", subscriptions." column "::text AS page_key FROM subscriptions "                           \
         "WHERE workspace_id = $1 AND status <> 'deleted' AND ($2::text IS NULL OR type = $2) "                         \
         "AND ($3::text IS NULL OR (" column ", id) " compare " ($3::text::" type ", $4)) "                             \
-        "ORDER BY " column " " direction ", id " direction " LIMIT $5"                                                 \
+        "ORDER BY subscriptions." column " " direction ", id " direction " LIMIT $5"                                   \
     }
 #define LISTS(column, type)                                                                                            \
     { LIST(column, type, ">", "ASC"), LIST(column, type, "<", "DESC") }
