@@ -84,11 +84,11 @@ void schedule_due_read(const struct result *keys, int row, struct schedule_due *
 MUST_USE enum status schedule_claim(struct connection *connection, const struct schedule_key *chosen, size_t count,
                                     int64_t lease_ms, struct result **ret_rows, struct error *error);
 
-/* Leases rows of one endpoint, due or not, held or not, up to max of them and about max_bytes, unless they are leased.
- */
+/* Leases rows of one endpoint, due or not, held or not, unless they are leased: up to max of them, about max_bytes, and
+ * only those of this activation or an earlier one. */
 MUST_USE enum status schedule_claim_endpoint(struct connection *connection, const struct schedule_key *endpoint,
-                                             int max, int64_t max_bytes, int64_t lease_ms, struct result **ret_rows,
-                                             struct error *error);
+                                             int64_t activation, int max, int64_t max_bytes, int64_t lease_ms,
+                                             struct result **ret_rows, struct error *error);
 
 /* Marks those of the given rows held that are still due and nobody's, in a transaction of its own. Their holds are made
  * where there are none, and those that are nobody's are leased to this process for lease_ms. ret_holds: the holds of

@@ -104,12 +104,12 @@ enum status schedule_claim(struct connection *connection, const struct schedule_
     return status;
 }
 
-enum status schedule_claim_endpoint(struct connection *connection, const struct schedule_key *endpoint, int max,
-                                    int64_t max_bytes, int64_t lease_ms, struct result **ret_rows,
-                                    struct error *error) {
+enum status schedule_claim_endpoint(struct connection *connection, const struct schedule_key *endpoint,
+                                    int64_t activation, int max, int64_t max_bytes, int64_t lease_ms,
+                                    struct result **ret_rows, struct error *error) {
     static const struct statement CLAIM = {
         "WITH free AS MATERIALIZED (SELECT workspace_id, subscription_id, row_key, octet_length(body) AS bytes "
-        "FROM schedule WHERE workspace_id = $1 AND subscription_id = $2 "
+        "FROM schedule WHERE workspace_id = $1 AND subscription_id = $2 AND activation <= $6::int8 "
         "AND (lease_until IS NULL OR lease_until < now()) ORDER BY row_key LIMIT $3::int4 FOR UPDATE SKIP LOCKED), "
         "mine AS (SELECT *, sum(bytes) OVER (ORDER BY row_key) AS total FROM free) "
         "UPDATE schedule s SET lease_until = clock_timestamp() + $5::int8 * interval '1 ms', fence = s.fence + 1 "
@@ -122,6 +122,7 @@ enum status schedule_claim_endpoint(struct connection *connection, const struct 
     params_int4(&params, max);
     params_int8(&params, max_bytes);
     params_int8(&params, lease_ms);
+    params_int8(&params, activation);
     enum status status = connection_run(connection, &CLAIM, &params, ret_rows, error);
     params_deinit(&params);
     return status;

@@ -1,0 +1,237 @@
+/* Held endpoints. A gate is told when a hold appears and when it is gone; the holds that are this process's are drained
+ * in turns, each as fast as its lane has slots for it. */
+#include "base/clock.h"
+#include "base/memory.h"
+#include "dispatch/scheduler_private.h"
+
+#define TAKE_HOLDS 1000
+#define RENEW_EVERY_MS 2000
+#define LOOK_EVERY_MS 250
+#define LOOK_EVERY_MANY_MS 1000
+#define MANY_HOLDS 500
+#define DRAIN_VISITS 1024 /* holds looked at in one turn */
+#define DRAIN_ENDPOINTS 64
+#define DRAIN_ROWS 256
+#define DRAIN_ROWS_EACH 128
+#define END_EVERY_MS 500
+
+/* ---- what is known of the holds ---- */
+
+static struct hold **place_of(struct scheduler *scheduler, const struct uuid *id) {
+    struct hold **place = &scheduler->holds[subscription_lane_hash(id) & (SCHEDULER_HOLD_BUCKETS - 1)];
+    while (*place && !uuid_equal(&(*place)->id, id))
+        place = &(*place)->hash_next;
+    return place;
+}
+
+struct hold *scheduler_hold_of(struct scheduler *scheduler, const struct uuid *id) {
+    return *place_of(scheduler, id);
+}
+
+static void set_mine(struct scheduler *scheduler, struct hold *hold, bool mine) {
+    if (mine && !hold->mine)
+        TAILQ_INSERT_TAIL(&scheduler->mine, hold, link);
+    if (!mine && hold->mine)
+        TAILQ_REMOVE(&scheduler->mine, hold, link);
+    scheduler->mine_count += mine;
+    scheduler->mine_count -= hold->mine;
+    hold->mine = mine;
+}
+
+static void set_gate(struct scheduler *scheduler, struct hold *hold, bool held) {
+    struct subscription *subscription = roster_find(scheduler->settings.roster, &hold->id);
+    if (!subscription)
+        return; /* not known yet: it is tried again at the next look */
+    atomic_store_explicit(&subscription->gate->held, held, memory_order_relaxed);
+    hold->gated = held;
+    subscription_unref(&subscription);
+}
+
+void scheduler_learn_hold(struct scheduler *scheduler, const struct holds_row *row) {
+    struct hold **place = place_of(scheduler, &row->subscription_id), *hold = *place;
+    if (!hold) {
+        hold = mem_calloc(1, sizeof(*hold));
+        hold->id = row->subscription_id;
+        hold->workspace_id = mem_strndup(row->workspace_id.data, row->workspace_id.len);
+        *place = hold;
+        scheduler->hold_count++;
+    }
+    hold->seen = scheduler->listing;
+    set_mine(scheduler, hold, row->mine);
+    if (!hold->gated)
+        set_gate(scheduler, hold, true);
+}
+
+static void forget(struct scheduler *scheduler, struct hold **place) {
+    struct hold *hold = *place;
+    set_gate(scheduler, hold, false);
+    set_mine(scheduler, hold, false);
+    *place = hold->hash_next;
+    mem_free(hold->workspace_id);
+    mem_free(hold);
+    scheduler->hold_count--;
+}
+
+static void forget_unseen(struct scheduler *scheduler) {
+    for (size_t i = 0; i < SCHEDULER_HOLD_BUCKETS; i++)
+        for (struct hold **place = &scheduler->holds[i]; *place;) {
+            if ((*place)->seen != scheduler->listing)
+                forget(scheduler, place);
+            else
+                place = &(*place)->hash_next;
+        }
+}
+
+void scheduler_forget_holds(struct scheduler *scheduler) {
+    scheduler->listing++;
+    forget_unseen(scheduler);
+}
+
+static enum status list_holds(struct scheduler *scheduler, bool *ret_expired, struct error *error) {
+    struct result *rows = NULL;
+    enum status status = holds_list(scheduler->connection, &scheduler->settings.process_id, &rows, error);
+    if (status != STATUS_OK)
+        return status;
+    scheduler->listing++;
+    *ret_expired = false;
+    for (int i = 0; i < result_rows(rows); i++) {
+        struct holds_row row;
+        holds_row_read(rows, i, &row);
+        scheduler_learn_hold(scheduler, &row);
+        *ret_expired = *ret_expired || row.expired;
+    }
+    result_free(&rows);
+    forget_unseen(scheduler);
+    metric_set(scheduler->hold_gauge, (double)scheduler->hold_count);
+    return STATUS_OK;
+}
+
+enum status scheduler_look_at_holds(struct scheduler *scheduler, int64_t now_ms, struct error *error) {
+    bool expired = false;
+    if (now_ms < scheduler->holds_at_ms)
+        return STATUS_OK;
+    enum status status = list_holds(scheduler, &expired, error);
+    bool renew = scheduler->mine_count > 0 && now_ms >= scheduler->renew_at_ms;
+    if (status == STATUS_OK && (expired || renew)) {
+        status = holds_take(scheduler->connection, &scheduler->settings.process_id, TAKE_HOLDS, SCHEDULER_HOLD_LEASE_MS,
+                            error);
+        scheduler->renew_at_ms = now_ms + RENEW_EVERY_MS;
+    }
+    if (status == STATUS_OK && expired)
+        status = list_holds(scheduler, &expired, error);
+    scheduler->holds_at_ms = now_ms + (scheduler->hold_count > MANY_HOLDS ? LOOK_EVERY_MANY_MS : LOOK_EVERY_MS);
+    return status;
+}
+
+/* ---- draining ---- */
+
+struct drain {
+    size_t count;
+    struct schedule_key endpoints[DRAIN_ENDPOINTS];
+    struct subscription *subscriptions[DRAIN_ENDPOINTS]; /* references */
+    int slots[DRAIN_ENDPOINTS], given[DRAIN_ENDPOINTS];
+    int slots_left;
+    int64_t now_ms, timeout_ms;
+    /* Those in which nothing seems to wait. */
+    size_t end_count;
+    struct schedule_key ends[2 * DRAIN_ENDPOINTS];
+};
+
+static struct schedule_key endpoint_of(const struct hold *hold) {
+    return (struct schedule_key){span_of(hold->workspace_id), hold->id, UUID_NIL};
+}
+
+/* Nothing is sent to one that is not active: its rows are swept, and then its hold is over. */
+static void visit(struct scheduler *scheduler, struct drain *drain, struct hold *hold,
+                  struct subscription *subscription) {
+    if (!subscription || subscription->status != SUBSCRIPTION_ACTIVE) {
+        if (drain->end_count == DRAIN_ENDPOINTS || drain->now_ms < hold->end_at_ms)
+            return;
+        hold->end_at_ms = drain->now_ms + END_EVERY_MS;
+        drain->ends[drain->end_count++] = endpoint_of(hold);
+        return;
+    }
+    if (!scheduler_lane_has_room(scheduler, &hold->id))
+        return;
+    int most = drain->slots_left < DRAIN_ROWS_EACH ? drain->slots_left : DRAIN_ROWS_EACH;
+    int slots = scheduler_take_slots(subscription->gate, most);
+    if (slots == 0)
+        return;
+    int64_t timeout_ms = scheduler_timeout_ms(scheduler, subscription);
+    drain->timeout_ms = timeout_ms > drain->timeout_ms ? timeout_ms : drain->timeout_ms;
+    drain->slots_left -= slots;
+    drain->endpoints[drain->count] = endpoint_of(hold);
+    drain->subscriptions[drain->count] = subscription_ref(subscription);
+    drain->slots[drain->count] = slots;
+    drain->given[drain->count++] = 0;
+}
+
+static void choose(struct scheduler *scheduler, struct drain *drain) {
+    const struct matching *matching = roster_begin(scheduler->settings.roster);
+    size_t visits = scheduler->mine_count < DRAIN_VISITS ? scheduler->mine_count : DRAIN_VISITS;
+    while (visits-- && drain->slots_left > 0 && drain->count < DRAIN_ENDPOINTS) {
+        struct hold *hold = TAILQ_FIRST(&scheduler->mine);
+        TAILQ_REMOVE(&scheduler->mine, hold, link);
+        TAILQ_INSERT_TAIL(&scheduler->mine, hold, link);
+        visit(scheduler, drain, hold, matching_find(matching, &hold->id));
+    }
+    roster_end(scheduler->settings.roster);
+}
+
+static void count_given(struct drain *drain, const struct result *rows) {
+    for (int row = 0; row < result_rows(rows); row++) {
+        struct uuid id = result_uuid(rows, row, 1);
+        for (size_t i = 0; i < drain->count; i++)
+            if (uuid_equal(&id, &drain->endpoints[i].subscription_id)) {
+                drain->given[i]++;
+                break;
+            }
+    }
+}
+
+static enum status drain_chosen(struct scheduler *scheduler, struct drain *drain, enum pace *ret_pace,
+                                struct error *error) {
+    struct result *rows = NULL;
+    int64_t now_ms = clock_mono_ms(), lease_ms = drain->timeout_ms + SCHEDULER_LEASE_MARGIN_MS;
+    if (drain->count == 0)
+        return STATUS_OK;
+    enum status status = holds_drain(scheduler->connection, drain->endpoints, drain->slots, drain->count,
+                                     SCHEDULER_CLAIM_BYTES, lease_ms, &rows, error);
+    if (status == STATUS_OK)
+        count_given(drain, rows);
+    for (size_t i = 0; i < drain->count; i++) {
+        scheduler_give_slots(drain->subscriptions[i]->gate, drain->slots[i] - drain->given[i]);
+        if (status == STATUS_OK && drain->given[i] < drain->slots[i])
+            drain->ends[drain->end_count++] = drain->endpoints[i];
+        subscription_unref(&drain->subscriptions[i]);
+    }
+    if (status == STATUS_OK && result_rows(rows) > 0) {
+        *ret_pace = PACE_FULL;
+        status = scheduler_hand_over(scheduler, rows, now_ms, lease_ms, false, error);
+    }
+    result_free(&rows);
+    return status;
+}
+
+static enum status end_holds(struct scheduler *scheduler, const struct drain *drain, struct error *error) {
+    bool ended[2 * DRAIN_ENDPOINTS] = {false};
+    if (drain->end_count == 0)
+        return STATUS_OK;
+    enum status status =
+        holds_end(scheduler->connection, &scheduler->settings.process_id, drain->ends, drain->end_count, ended, error);
+    for (size_t i = 0; i < drain->end_count && status == STATUS_OK; i++) {
+        /* The key may point into what is forgotten. */
+        struct uuid id = drain->ends[i].subscription_id;
+        struct hold **place = place_of(scheduler, &id);
+        if (ended[i] && *place)
+            forget(scheduler, place);
+    }
+    return status;
+}
+
+enum status scheduler_drain(struct scheduler *scheduler, enum pace *ret_pace, struct error *error) {
+    struct drain drain = {.slots_left = DRAIN_ROWS, .now_ms = clock_mono_ms()};
+    choose(scheduler, &drain);
+    enum status status = drain_chosen(scheduler, &drain, ret_pace, error);
+    return status == STATUS_OK ? end_holds(scheduler, &drain, error) : status;
+}

@@ -1,0 +1,93 @@
+/* What the scheduler's files share: scheduler.c (the thread and its rhythm), scheduler_due.c (due rows, and rows that
+ * nobody waits for any more), scheduler_holds.c (held endpoints), scheduler_rows.c (claimed rows on their way to the
+ * lanes). */
+#ifndef DISPATCH_SCHEDULER_PRIVATE_H
+#define DISPATCH_SCHEDULER_PRIVATE_H
+
+#include "core/metrics.h"
+#include "db/connection.h"
+#include "dispatch/scheduler.h"
+#include "store/schedule.h"
+#include <pthread.h>
+#include <sys/queue.h>
+
+#define SCHEDULER_LEASE_MARGIN_MS 45000 /* beyond the timeout: waiting in the lane, and being written */
+#define SCHEDULER_START_MARGIN_MS 5000  /* of that: the end of an attempt to the end of its lease, at least */
+#define SCHEDULER_CLAIM_BYTES (16 * 1024 * 1024)
+#define SCHEDULER_HOLD_LEASE_MS 10000
+#define SCHEDULER_LANE_FULL 2048
+#define SCHEDULER_PER_BUCKET 128
+#define SCHEDULER_HOLD_BUCKETS 4096 /* a power of two */
+
+/* How soon to look again. */
+enum pace { PACE_IDLE, PACE_SOME, PACE_FULL };
+
+/* An endpoint in the table of holds, as last seen. */
+struct hold {
+    struct uuid id;
+    char *workspace_id;
+    bool mine;  /* leased to this process, and in `mine` below */
+    bool gated; /* its gate was told */
+    uint64_t seen;
+    int64_t end_at_ms; /* monotonic: when to look again whether it is over */
+    TAILQ_ENTRY(hold) link;
+    struct hold *hash_next;
+};
+
+TAILQ_HEAD(hold_list, hold);
+
+struct scheduler {
+    struct scheduler_settings settings;
+    struct event_rules rules;
+    struct connection *connection;
+    pthread_t thread;
+    int wake_fd;
+    _Atomic bool stopping;
+    bool away; /* said so in the log */
+    int64_t retry_pause_ms;
+
+    uint16_t buckets; /* a set of bits: this process's share */
+    int64_t rank_at_ms, others_at_ms, holds_at_ms, renew_at_ms, stats_at_ms, sweep_at_ms; /* monotonic: when next */
+    int per_bucket;
+
+    struct hold *holds[SCHEDULER_HOLD_BUCKETS];
+    struct hold_list mine; /* in turns */
+    size_t hold_count, mine_count;
+    uint64_t listing;
+
+    char *swept_workspace; /* the last endpoint that the sweep looked at; NULL: begin again */
+    struct uuid swept_id;
+
+    struct buffer headers; /* of one row */
+    struct metric *lateness, *rows, *held_rows, *oldest_due, *hold_gauge, *claims;
+};
+
+/* scheduler_rows.c */
+/* Claimed rows go to their lanes, or, when nobody waits for them, to the recorder as cancelled. leased_at_ms:
+ * monotonic, from before the claim. */
+MUST_USE enum status scheduler_hand_over(struct scheduler *scheduler, const struct result *rows, int64_t leased_at_ms,
+                                         int64_t lease_ms, bool cancel, struct error *error);
+int64_t scheduler_timeout_ms(const struct scheduler *scheduler, const struct subscription *subscription);
+bool scheduler_lane_has_room(const struct scheduler *scheduler, const struct uuid *id);
+/* Takes up to `max` of the slots that a lane published; returns how many. */
+int scheduler_take_slots(struct gate *gate, int max);
+void scheduler_give_slots(struct gate *gate, int count);
+
+/* scheduler_due.c */
+/* Rows of these buckets that have been due for overdue_ms: for free slots to the lanes, the others into the holds. */
+MUST_USE enum status scheduler_due(struct scheduler *scheduler, uint16_t buckets, int64_t overdue_ms,
+                                   enum pace *ret_pace, struct error *error);
+/* Rule C2: one page of endpoints; the rows of those that are not active are cancelled, due or not. */
+MUST_USE enum status scheduler_sweep(struct scheduler *scheduler, enum pace *ret_pace, struct error *error);
+
+/* scheduler_holds.c */
+/* Takes and renews leases of holds, and tells the gates what changed. */
+MUST_USE enum status scheduler_look_at_holds(struct scheduler *scheduler, int64_t now_ms, struct error *error);
+MUST_USE enum status scheduler_drain(struct scheduler *scheduler, enum pace *ret_pace, struct error *error);
+/* A hold that is there; `mine` as just learned. */
+void scheduler_learn_hold(struct scheduler *scheduler, const struct holds_row *row);
+/* NULL: not held, as far as is known. */
+struct hold *scheduler_hold_of(struct scheduler *scheduler, const struct uuid *id);
+void scheduler_forget_holds(struct scheduler *scheduler);
+
+#endif

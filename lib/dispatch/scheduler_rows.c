@@ -1,0 +1,157 @@
+/* A claimed row becomes a delivery again: its record is read as it was read the first time. */
+#include "base/clock.h"
+#include "base/memory.h"
+#include "core/log.h"
+#include "dispatch/lane.h"
+#include "dispatch/recorder.h"
+#include "dispatch/scheduler_private.h"
+
+int64_t scheduler_timeout_ms(const struct scheduler *scheduler, const struct subscription *subscription) {
+    return subscription->timeout_ms ? subscription->timeout_ms : scheduler->settings.settings->timeout_ms;
+}
+
+static int lane_of(const struct scheduler *scheduler, const struct uuid *id) {
+    return (int)(subscription_lane_hash(id) % (uint32_t)scheduler->settings.lane_count);
+}
+
+bool scheduler_lane_has_room(const struct scheduler *scheduler, const struct uuid *id) {
+    return lane_waiting(scheduler->settings.lanes[lane_of(scheduler, id)]) <= SCHEDULER_LANE_FULL;
+}
+
+int scheduler_take_slots(struct gate *gate, int max) {
+    int32_t slots = atomic_load_explicit(&gate->slots, memory_order_relaxed);
+    while (slots > 0) {
+        int32_t take = slots < max ? slots : max;
+        if (atomic_compare_exchange_weak_explicit(&gate->slots, &slots, slots - take, memory_order_relaxed,
+                                                  memory_order_relaxed))
+            return take;
+    }
+    return 0;
+}
+
+void scheduler_give_slots(struct gate *gate, int count) {
+    if (count > 0)
+        atomic_fetch_add_explicit(&gate->slots, count, memory_order_relaxed);
+}
+
+static struct event *read_event(struct scheduler *scheduler, const struct schedule_row *row, struct error *why) {
+    struct event_header headers[EVENT_HEADERS_MAX];
+    struct event_record record = row->record;
+    struct event *event = NULL;
+    struct event_rejection rejection = {.code = "tombstone"};
+    buffer_reset(&scheduler->headers);
+    record.headers = headers;
+    if (event_headers_parse(row->headers, headers, EVENT_HEADERS_MAX, &record.header_count, &scheduler->headers) !=
+        STATUS_OK) {
+        (void)error_set(why, STATUS_INVALID, "its headers can't be read");
+        return NULL;
+    }
+    if (event_read(&record, &scheduler->rules, &event, &rejection) == EVENT_ACCEPTED)
+        return event;
+    (void)error_set(why, STATUS_INVALID, "%s: %s", rejection.code, rejection.reason.text);
+    return NULL;
+}
+
+/* A row that can't be read, though its record could be when it was made, would come again for ever. */
+static enum status bury(struct scheduler *scheduler, const struct schedule_row *row, const struct error *why,
+                        struct error *error) {
+    char id[UUID_TEXT_LEN + 1], key[UUID_TEXT_LEN + 1];
+    uuid_format(&row->key.subscription_id, id);
+    uuid_format(&row->key.row_key, key);
+    log_error("scheduler", "a row of the schedule can't be read; it is given up without having been sent",
+              LOG_TEXT("subscription", id), LOG_TEXT("row", key), LOG_SPAN("topic", row->record.topic),
+              LOG_INT("partition", row->record.partition), LOG_INT("offset", row->record.offset),
+              LOG_TEXT("error", why->text));
+    struct schedule_batch *batch = schedule_batch_new();
+    schedule_batch_finish(batch, &row->key, row->fence);
+    enum status status = connection_exec(scheduler->connection, "BEGIN", error);
+    if (status == STATUS_OK)
+        status = schedule_write(scheduler->connection, batch, error);
+    if (status == STATUS_OK)
+        status = connection_exec(scheduler->connection, "COMMIT", error);
+    else
+        connection_close(scheduler->connection);
+    schedule_batch_free(&batch);
+    return status;
+}
+
+/* What a log row says of a subscription that is gone. */
+static struct subscription *gone_subscription(const struct schedule_row *row) {
+    struct subscription_spec spec = {
+        .id = row->key.subscription_id,
+        .workspace_id = row->key.workspace_id,
+        .status = SUBSCRIPTION_DELETED,
+        .activation = row->activation,
+        .url = SPAN_LITERAL(""),
+    };
+    struct subscription *subscription = NULL;
+    struct error error;
+    CHECK(subscription_new(&spec, NULL, &subscription, &error) == STATUS_OK);
+    return subscription;
+}
+
+static struct delivery *delivery_of(struct scheduler *scheduler, const struct schedule_row *row, struct event *event,
+                                    struct subscription *known, int64_t lease_ends_ms) {
+    struct subscription *subscription = known ? subscription_ref(known) : gone_subscription(row);
+    struct delivery *delivery = delivery_new(event, subscription, NULL);
+    delivery->has_row = true;
+    delivery->row_key = row->key.row_key;
+    delivery->fence = row->fence;
+    delivery->activation = row->activation;
+    delivery->attempt = (int16_t)row->attempt;
+    delivery->lease_deadline_ms =
+        lease_ends_ms - scheduler_timeout_ms(scheduler, subscription) - SCHEDULER_START_MARGIN_MS;
+    subscription_unref(&subscription);
+    return delivery;
+}
+
+static void hand_on(struct scheduler *scheduler, const struct result *rows, struct event **events,
+                    int64_t lease_ends_ms, bool cancel) {
+    int count = result_rows(rows), lanes = scheduler->settings.lane_count;
+    struct queue_batch cancelled = {NULL, NULL}, *to_lanes = mem_calloc((size_t)lanes, sizeof(*to_lanes));
+    const struct matching *matching = roster_begin(scheduler->settings.roster);
+    for (int i = 0; i < count; i++) {
+        struct schedule_row row;
+        if (!events[i])
+            continue;
+        schedule_row_read(rows, i, &row);
+        struct subscription *known = matching_find(matching, &row.key.subscription_id);
+        struct delivery *delivery = delivery_of(scheduler, &row, events[i], known, lease_ends_ms);
+        if (cancel || !known) {
+            delivery->outcome = OUTCOME_CANCELLED;
+            queue_batch_add(&cancelled, &delivery->message.node);
+        } else {
+            queue_batch_add(&to_lanes[lane_of(scheduler, &known->id)], &delivery->message.node);
+        }
+    }
+    for (int i = 0; i < lanes; i++)
+        if (to_lanes[i].first)
+            lane_push(scheduler->settings.lanes[i], &to_lanes[i]);
+    roster_end(scheduler->settings.roster);
+    if (cancelled.first)
+        recorder_push(scheduler->settings.recorder, &cancelled);
+    mem_free(to_lanes);
+}
+
+enum status scheduler_hand_over(struct scheduler *scheduler, const struct result *rows, int64_t leased_at_ms,
+                                int64_t lease_ms, bool cancel, struct error *error) {
+    int count = result_rows(rows);
+    if (count == 0)
+        return STATUS_OK;
+    struct event **events = mem_calloc((size_t)count, sizeof(struct event *));
+    enum status status = STATUS_OK;
+    for (int i = 0; i < count; i++) {
+        struct schedule_row row;
+        struct error why;
+        schedule_row_read(rows, i, &row);
+        events[i] = read_event(scheduler, &row, &why);
+        if (!events[i] && status == STATUS_OK)
+            status = bury(scheduler, &row, &why, error);
+    }
+    hand_on(scheduler, rows, events, leased_at_ms + lease_ms, cancel);
+    metric_add(scheduler->claims, count);
+    for (int i = 0; i < count; i++)
+        event_unref(&events[i]);
+    mem_free(events);
+    return status;
+}
