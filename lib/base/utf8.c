@@ -124,3 +124,10 @@ void utf8_clean(struct span text, struct buffer *out) {
         }
     }
 }
+
+char *utf8_clean_dup(struct span text, size_t *ret_len) {
+    struct buffer clean;
+    buffer_init(&clean, UTF8_REPLACEMENT.len * text.len + 1);
+    utf8_clean(text, &clean);
+    return buffer_take(&clean, ret_len);
+}

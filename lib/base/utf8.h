@@ -20,4 +20,7 @@ size_t utf8_valid_prefix(struct span text);
 /* Appends text as valid UTF-8 without NUL: invalid parts and NUL become U+FFFD. For PostgreSQL's text. */
 void utf8_clean(struct span text, struct buffer *out);
 
+/* The same as a string of its own (mem_free). */
+char *utf8_clean_dup(struct span text, size_t *ret_len);
+
 #endif

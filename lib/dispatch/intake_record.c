@@ -1,6 +1,7 @@
 /* One record: read once, matched in memory, and each subscription that takes it gets a delivery. */
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/utf8.h"
 #include "dispatch/intake_private.h"
 #include "dispatch/lane.h"
 #include "webhook/tracker.h"
@@ -71,9 +72,10 @@ static struct rejected *rejected_of(const struct event_record *record, const str
     struct span written = headers.overflowed ? SPAN_LITERAL("{}") : buffer_view(&headers);
     struct rejected *rejected = mem_alloc(sizeof(*rejected) + record->key.len + written.len + record->value.len);
     char *place = rejected->bytes;
+    size_t reason_len;
     *rejected = (struct rejected){
         .code = mem_strdup(rejection->code),
-        .reason = mem_strdup(rejection->reason.text),
+        .reason = utf8_clean_dup(span_of(rejection->reason.text), &reason_len),
         .record_time_ms = record->timestamp_ms,
         .has_key = record->key.data != NULL,
         .has_value = record->value.data != NULL,

@@ -1,5 +1,6 @@
 #include "dispatch/sending.h"
 #include "base/memory.h"
+#include "base/utf8.h"
 #include "webhook/js_json.h"
 
 static const char USER_AGENT[] = "user-agent: hookcast/" HOOKCAST_VERSION;
@@ -128,11 +129,7 @@ static void keep_body(struct delivery *delivery, const struct client_response *r
     bool failed = delivery->decision.action != RETRY_DONE;
     if (response->body.len == 0 || keep == BODY_KEEP_NONE || (keep == BODY_KEEP_FAILED && !failed))
         return;
-    struct buffer clean;
-    buffer_init(&clean, 3 * response->body.len + 1);
-    utf8_clean(response->body, &clean);
-    delivery->response_body = buffer_take(&clean, &delivery->response_body_len);
-    buffer_deinit(&clean);
+    delivery->response_body = utf8_clean_dup(response->body, &delivery->response_body_len);
 }
 
 void sending_judge(struct delivery *delivery, const struct client_response *response, const struct settings *settings,
@@ -155,6 +152,7 @@ void sending_judge(struct delivery *delivery, const struct client_response *resp
     delivery->status_code = response->status_code;
     delivery->duration_ms = (int32_t)(response->duration_us / 1000);
     keep_body(delivery, response, settings->response_body_keep);
+    size_t len;
     if (delivery->decision.action != RETRY_DONE && response->detail[0])
-        delivery->error = mem_strdup(response->detail);
+        delivery->error = utf8_clean_dup(span_of(response->detail), &len);
 }
