@@ -40,7 +40,7 @@ struct command *cmd_api(void) {
             {
                 .name = "api",
                 .arguments = "",
-                .summary = "Answer the REST API",
+                .summary = "answers the REST API",
                 .text =
                     "Serves the REST API, /healthz and /readyz. Runs until SIGTERM or SIGINT, and then answers what\n"
                     "is under way. Any number of them may run beside each other.\n"

@@ -181,7 +181,7 @@ struct command *cmd_key(void) {
             {
                 .name = "key",
                 .arguments = "create|list|revoke [ID]",
-                .summary = "Make, list and revoke API keys",
+                .summary = "makes, lists and revokes API keys",
                 .text = "create prints the new key, and nothing else, on standard output:\n"
                         "  KEY=$(hookcast key create --workspace acme)\n"
                         "It makes the workspace when there is none of that id. The key is shown this once: the\n"

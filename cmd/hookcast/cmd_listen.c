@@ -291,7 +291,7 @@ struct command *cmd_listen(void) {
             {
                 .name = "listen",
                 .arguments = "",
-                .summary = "Receive webhooks for development and show what arrives",
+                .summary = "receives webhooks for development and shows what arrives",
                 .text = "Prints one line for each webhook: time, event type, webhook-id, whether its signature is ok,\n"
                         "WRONG, MISSING or not checked (no --secret), size, and the answer.\n",
                 .options = options,

@@ -80,7 +80,7 @@ struct command *cmd_migrate(void) {
             {
                 .name = "migrate",
                 .arguments = "",
-                .summary = "Bring the database to this version's schema",
+                .summary = "brings the database to this version's schema",
                 .text = "Applies what is missing of the numbered SQL files, one transaction each, and makes the day\n"
                         "partitions of the days ahead. Safe to run twice, and from several machines at once; a file\n"
                         "that was applied and has changed since is an error. Order of an upgrade: migrate first, then\n"

@@ -187,7 +187,7 @@ struct command *cmd_verify(void) {
             {
                 .name = "verify",
                 .arguments = "",
-                .summary = "Say whether a captured webhook's signature is right, and if not why",
+                .summary = "says whether a captured webhook's signature is right, and if not why",
                 .text = "Example:\n"
                         "  hookcast verify --secret whsec_… --id evt_1 --timestamp 1614265330 \\\n"
                         "      --signature v1,… --body captured.json\n\n"
