@@ -37,10 +37,22 @@ static void set_version(struct uuid *uuid, uint8_t version) {
     uuid->bytes[8] = (uint8_t)(0x80 | (uuid->bytes[8] & 0x3F));
 }
 
+/* A log row has one each: random bytes are fetched for many at a time. */
+struct random_pool {
+    uint8_t bytes[2560];
+    size_t left;
+};
+
 struct uuid uuid_new(int64_t wall_ms) {
+    static _Thread_local struct random_pool pool;
     struct uuid uuid;
     set_time(&uuid, wall_ms);
-    crypto_random(uuid.bytes + 6, 10);
+    if (pool.left == 0) {
+        crypto_random(pool.bytes, sizeof(pool.bytes));
+        pool.left = sizeof(pool.bytes);
+    }
+    pool.left -= 10;
+    memcpy(uuid.bytes + 6, pool.bytes + pool.left, 10);
     set_version(&uuid, 7);
     return uuid;
 }
