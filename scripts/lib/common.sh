@@ -44,5 +44,5 @@ build() {
     if [ $# -gt 0 ]; then targets=(--target "$@"); fi
     if [ "${CI:-}" = true ]; then werror=ON; fi
     quietly "$ROOT/var/log/configure-$preset.log" cmake -S "$ROOT" --preset "$preset" -DHOOKCAST_WERROR=$werror
-    cmake --build "$ROOT/build/$preset" -j "$JOBS" "${targets[@]}" -- --quiet
+    cmake --build "$ROOT/build/$preset" -j "$JOBS" "${targets[@]}" -- --quiet | sed "/^ninja: no work to do/d"
 }
