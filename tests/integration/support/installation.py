@@ -156,6 +156,11 @@ class Installation:
         lines = "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in events)
         return self.run("publish", *arguments, stdin=lines, **options)
 
+    def wait_settled(self, *event_types, deadline_s=30):
+        """Waits until the group has committed every record on the topics of these types."""
+        topics = [self.topic(event_type) for event_type in event_types or ("message.new",)]
+        wait_until(lambda: self.kafka.lag(self.group, topics) == 0, deadline_s, 0.3, f"{topics} are settled")
+
     # The end.
 
     def report(self):
