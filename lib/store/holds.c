@@ -30,10 +30,11 @@ void holds_row_read(const struct result *rows, int row, struct holds_row *ret_ro
 enum status holds_take(struct connection *connection, const struct uuid *process, int max, int64_t lease_ms,
                        struct error *error) {
     static const struct statement TAKE = {
-        "WITH taken AS MATERIALIZED ((SELECT workspace_id, subscription_id FROM holds WHERE owner = $1::uuid "
-        "AND lease_until < now() + $3::int8 / 2 * interval '1 ms' AND lease_until >= now() FOR UPDATE SKIP LOCKED) "
-        "UNION ALL (SELECT workspace_id, subscription_id FROM holds WHERE lease_until IS NULL OR lease_until < now() "
-        "LIMIT $2::int4 FOR UPDATE SKIP LOCKED)) "
+        "WITH own AS MATERIALIZED (SELECT workspace_id, subscription_id FROM holds WHERE owner = $1::uuid "
+        "AND lease_until < now() + $3::int8 / 2 * interval '1 ms' AND lease_until >= now() FOR UPDATE SKIP LOCKED), "
+        "free AS MATERIALIZED (SELECT workspace_id, subscription_id FROM holds "
+        "WHERE lease_until IS NULL OR lease_until < now() LIMIT $2::int4 FOR UPDATE SKIP LOCKED), "
+        "taken AS (SELECT * FROM own UNION ALL SELECT * FROM free) "
         "UPDATE holds h SET owner = $1::uuid, lease_until = clock_timestamp() + $3::int8 * interval '1 ms' FROM taken "
         "t "
         "WHERE h.workspace_id = t.workspace_id AND h.subscription_id = t.subscription_id"};
