@@ -11,8 +11,11 @@ import signal
 import sys
 import tempfile
 
-import psycopg
-import pytest
+# select() ends at descriptor 1024, and a receiver may hold more connections than that.
+os.environ.setdefault("PSYCOPG_WAIT_FUNC", "wait_epoll")
+
+import psycopg  # noqa: E402
+import pytest  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "..", "scripts", "lib"))
@@ -22,10 +25,13 @@ import servers  # noqa: E402
 from support.installation import Installation  # noqa: E402
 from support.process import binary, run  # noqa: E402
 from support.receiver import Receiver  # noqa: E402
+from support.tally import Tally  # noqa: E402
 
 TEMPLATE = "hookcast_template"
 RUN_DIRECTORY = "HOOKCAST_TEST_RUN_DIRECTORY"
 DEADLINE_S = 180
+# Short sessions are allowed, so that a test that kills a process need not wait long for its partitions.
+KAFKA_SETTINGS = {"group.min.session.timeout.ms": "1000"}
 PREFIX = "hookcast-tests-"
 
 
@@ -118,7 +124,7 @@ def postgres(run_directory):
 def kafka(run_directory):
     """The Apache Kafka of this run."""
     with servers.locked(os.path.join(run_directory, "kafka.lock")):
-        return servers.Kafka(os.path.join(run_directory, "kafka")).start()
+        return servers.Kafka(os.path.join(run_directory, "kafka"), settings=KAFKA_SETTINGS).start()
 
 
 def migrated(server, lock_directory):
@@ -203,7 +209,8 @@ def private_postgres(run_directory):
 @pytest.fixture
 def private_kafka(run_directory):
     """A Kafka of this test's own, that it may stop and start."""
-    server = servers.Kafka(os.path.join(run_directory, "kafka-" + secrets.token_hex(4))).start()
+    directory = os.path.join(run_directory, "kafka-" + secrets.token_hex(4))
+    server = servers.Kafka(directory, settings=KAFKA_SETTINGS).start()
     yield server
     server.remove()
 
@@ -211,6 +218,12 @@ def private_kafka(run_directory):
 @pytest.fixture
 def receiver():
     with Receiver() as started:
+        yield started
+
+
+@pytest.fixture
+def tally():
+    with Tally() as started:
         yield started
 
 
