@@ -54,15 +54,24 @@ struct call *call_new(struct request *request) {
     return call;
 }
 
-void call_free(struct call **call_ptr) {
-    struct call *call = *call_ptr;
-    *call_ptr = NULL;
+void call_reset(struct call *call) {
     if (call->json)
         json_decref(call->json);
     if (call->errors)
         json_decref(call->errors);
+    call->json = call->errors = NULL;
     if (call->answer.data)
         explicit_bzero(call->answer.data, call->answer.len);
+    buffer_reset(&call->answer);
+    call->status = 0;
+    call->type = NULL;
+    call->header_count = 0;
+}
+
+void call_free(struct call **call_ptr) {
+    struct call *call = *call_ptr;
+    *call_ptr = NULL;
+    call_reset(call);
     buffer_deinit(&call->answer);
     arena_free(&call->arena);
     mem_free(call);
@@ -213,7 +222,8 @@ void call_failed(struct call *call, enum status status, const struct error *erro
         call_problem(call, 404, "not_found", "There is no such thing in this workspace.");
         return;
     }
-    log_write(LOG_WARN, "api", "a request failed",
+    /* That the database is away is said once, by those who notice (workers.c). */
+    log_write(status == STATUS_UNAVAILABLE ? LOG_DEBUG : LOG_WARN, "api", "a request failed",
               (const struct log_field[]){LOG_SPAN("method", call->method), LOG_SPAN("path", call->path),
                                          LOG_TEXT("error", error->text),
                                          LOG_TEXT("request_id", request_id(call->request))},

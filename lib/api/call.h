@@ -84,6 +84,9 @@ void call_check_query(struct call *call, const char *const *names);
 /* A header of the answer; the value is copied. */
 void call_header(struct call *call, const char *name, struct span value);
 
+/* Forgets the answer and what was read of the body, for another try. */
+void call_reset(struct call *call);
+
 /* Answers. json is taken; the body is compact. */
 void call_answer_json(struct call *call, int status, struct json_t *json);
 void call_answer_empty(struct call *call, int status);

@@ -209,18 +209,35 @@ static bool check_body(struct call *call) {
     return true;
 }
 
-static void answer(struct worker *worker, struct call *call) {
+/* False: the database could not be reached, and the call is answered so. */
+static bool try_answer(struct worker *worker, struct call *call, bool *ret_began) {
     struct error error;
     enum status status = connect_worker(worker, &error);
     if (status != STATUS_OK) {
         call_failed(call, status, &error);
-        return;
+        return false;
     }
     call->connection = worker->connection;
     bool public = call->route->flags & CALL_PUBLIC;
-    if (public || (check_key(worker, call) && check_workspace(call) && check_rights(call) && check_body(call)))
+    if (public || (check_key(worker, call) && check_workspace(call) && check_rights(call) && check_body(call))) {
+        *ret_began = true;
         call->route->fn(call);
+    }
     CHECK(call->status);
+    if (connection_is_open(call->connection))
+        return true;
+    note_away(worker->workers, true, "the connection was lost");
+    return false;
+}
+
+/* What only reads, and what has not begun to write, is tried once more on a new connection. */
+static void answer(struct worker *worker, struct call *call) {
+    bool reads = strcmp(call->route->method, "GET") == 0, began = false;
+    bool was_open = connection_is_open(worker->connection);
+    if (!try_answer(worker, call, &began) && was_open && (reads || !began)) {
+        call_reset(call);
+        try_answer(worker, call, &began);
+    }
 }
 
 static struct call *take(struct workers *workers) {

@@ -1,0 +1,693 @@
+"""The REST API against SeaNotify's document, and what the contract adds: errors, tenants, secrets."""
+import json
+import re
+import socket
+import threading
+import time
+import urllib.request
+import uuid
+
+import pytest
+from support.api import Api
+from support.installation import find_key
+
+ALL = "/api/v1/workspaces/{}/subscription"
+PRINTED_CREATE = {
+    "webhook_url": "https://api.example.com/webhook",
+    "event_types": ["conversation.new", "message.new"],
+    "created_by": "user_12345",
+    "is_enabled": True,
+    "type": "SEASALT",
+}
+PRINTED_FIELDS = ["webhook_url", "event_types", "created_by", "is_enabled", "type", "id", "created_at", "updated_at",
+                  "updated_by"]
+PRINTED_TYPES = [
+    ("conversation.new", "Triggered when a new conversation is created"),
+    ("conversation.updated", "Triggered when a conversation is updated"),
+    ("message.new", "Triggered when a message is sent"),
+    ("conversation.ended", "Triggered when a conversation is ended"),
+    ("conversation.label.added", "Triggered when a label is added to a conversation"),
+    ("conversation.label.deleted", "Triggered when a label is removed from a conversation"),
+    ("call.new", "Triggered when a call starts"),
+    ("call.ended", "Triggered when a call ends"),
+    ("call.updated", "Triggered when a call summary is generated"),
+    ("call.missed", "Triggered when a call is missed"),
+    ("contact.new", "Triggered when a contact is created"),
+    ("contact.updated", "Triggered when a contact is updated"),
+    ("contact.deleted", "Triggered when a contact is deleted"),
+    ("contact.label.added", "Triggered when a label is added to a contact"),
+    ("contact.label.deleted", "Triggered when a label is removed from a contact"),
+]
+ISO = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z$")
+
+
+@pytest.fixture
+def api(database_only):
+    return database_only.api
+
+
+def created(api, workspace="w1", **fields):
+    answer = api.post(ALL.format(workspace), {**PRINTED_CREATE, **fields})
+    assert answer.status == 201, answer
+    return answer.json
+
+
+def one(subscription, workspace="w1"):
+    return ALL.format(workspace) + "/" + subscription["id"]
+
+
+def assert_problem(answer, status, code):
+    assert answer.status == status, answer
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert list(answer.json) == ["type", "title", "status", "detail", "code", "errors"]
+    assert (answer.json["status"], answer.json["code"]) == (status, code)
+    assert answer.json["title"] and answer.json["detail"] and isinstance(answer.json["errors"], list)
+    return answer.json
+
+
+def assert_field(answer, field, says=""):
+    """422, and one of its errors is about this field."""
+    errors = assert_problem(answer, 422, "invalid_fields")["errors"]
+    assert all(sorted(error) == ["field", "message"] for error in errors)
+    found = [error["message"] for error in errors if error["field"] == field]
+    assert found and says in found[0], answer
+
+
+# The document, request by request.
+
+
+@pytest.mark.parametrize("prefix", ["", "/notify"])
+def test_create_as_printed(api, prefix):
+    raw = b"""{
+    "webhook_url": "https://api.example.com/webhook",
+    "event_types": ["conversation.new", "message.new"],
+    "created_by": "user_12345",
+    "is_enabled": true,
+    "type": "SEASALT"
+  }"""
+    answer = api.post(prefix + ALL.format("w1"), raw=raw)
+    assert answer.status == 201
+    assert list(answer.json)[:9] == PRINTED_FIELDS
+    assert {name: answer.json[name] for name in PRINTED_CREATE} == PRINTED_CREATE
+    assert answer.headers["location"] == f"{prefix}{ALL.format('w1')}/{answer.json['id']}"
+    assert uuid.UUID(answer.json["id"])
+
+
+def test_get_one_as_printed(api):
+    made = created(api)
+    answer = api.get(one(made))
+    assert answer.status == 200
+    assert list(answer.json)[:9] == PRINTED_FIELDS
+    assert {name: answer.json[name] for name in PRINTED_CREATE} == PRINTED_CREATE
+    assert answer.json == {name: value for name, value in made.items() if name != "secret"}
+
+
+def test_list_as_printed(api):
+    made = created(api)
+    answer = api.get(ALL.format("w1"))
+    assert answer.status == 200 and list(answer.json) == ["subscriptions"]
+    listed, = answer.json["subscriptions"]
+    assert list(listed)[:9] == PRINTED_FIELDS
+    assert {**PRINTED_CREATE, "id": made["id"], "updated_by": "user_12345"}.items() <= listed.items()
+    assert ISO.match(listed["created_at"]) and listed["updated_at"] == listed["created_at"]
+
+
+def test_patch_as_printed(api):
+    made = created(api, webhook_url="https://old.example.com/", created_by="someone", event_types=["call.new"])
+    answer = api.patch(one(made), raw=b"""{
+    "webhook_url": "https://api.example.com/webhook",
+    "event_types": ["conversation.new", "message.new"],
+    "updated_by": "user_12345",
+    "is_enabled": true
+  }""")
+    assert answer.status == 200
+    assert list(answer.json)[:9] == PRINTED_FIELDS
+    assert {**PRINTED_CREATE, "created_by": "someone", "id": made["id"], "created_at": made["created_at"],
+            "updated_by": "user_12345"}.items() <= answer.json.items()
+    assert answer.json["updated_at"] > made["updated_at"]
+    assert api.get(one(made)).json == answer.json
+
+
+def test_delete_as_printed(api):
+    made = created(api)
+    answer = api.delete(one(made))
+    assert (answer.status, answer.body) == (204, b"")
+    for method in ("GET", "DELETE"):
+        assert_problem(api.request(method, one(made)), 404, "not_found")
+    assert api.get(ALL.format("w1")).json == {"subscriptions": []}
+
+
+@pytest.mark.parametrize("path", ["/api/v1/event_types", "/notify/api/v1/event_types", "/api/v1/event_types/"])
+def test_event_types_as_printed(api, path):
+    answer = api.get(path)
+    assert answer.status == 200
+    assert answer.json == [{"event_type": name, "description": text} for name, text in PRINTED_TYPES]
+
+
+def test_event_types_of_the_workspace_follow(database_only, api):
+    add = "INSERT INTO event_types (workspace_id, event_type, description, archived_at) VALUES (%s, %s, %s, %s)"
+    database_only.db.execute(add, "w1", "order.paid", "An order was paid", None)
+    database_only.db.execute(add, "w1", "order.gone", "No longer used", "2024-01-01")
+    database_only.db.execute(add, "w2", "secret.plan", "Of another workspace", None)
+    assert api.get("/api/v1/event_types").json[15:] == [{"event_type": "order.paid", "description": "An order was paid"}]
+    assert created(api, event_types=["order.paid"])["event_types"] == ["order.paid"]
+    for name in ("secret.plan", "order.gone"):
+        assert_field(api.post(ALL.format("w1"), {**PRINTED_CREATE, "event_types": [name]}), "event_types", name)
+
+
+def test_event_types_of_other_dialects(database_only, api):
+    counts = {"seanotify": 15, "seleqt": 1, "saleshandy": 19, "kakiyo": 8, "supersend": 6}
+    for dialect, count in counts.items():
+        types = api.get(f"/api/v1/event_types?dialect={dialect}").json
+        assert len({one["event_type"] for one in types}) == count and all(one["description"] for one in types)
+    assert_field(api.get("/api/v1/event_types?dialect=klingon"), "dialect")
+    assert_field(api.get("/api/v1/event_types?dialect=%00"), "dialect")
+    assert database_only.db.count("event_types", "example IS NULL OR jsonb_typeof(example) <> 'object'") == 0
+
+
+# What a subscription has besides.
+
+
+def test_every_field_comes_back_and_is_stored(database_only, api):
+    fields = {
+        "name": "Mine", "type": "ZAPIER", "signature_style": "both", "signature_header": "x-my-signature",
+        "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "payload_format": "standard", "timeout_seconds": 2.5,
+        "retry_schedule": [1, "5m", 0.25], "max_in_flight": 7, "headers": {"X-Source": "hookcast", "X-Api-Token": "t0ken"},
+    }
+    shown = {**fields, "retry_schedule": [1, 300, 0.25], "headers": {"X-Source": "hookcast", "X-Api-Token": "***"},
+             "payload_template": None, "status": "active", "disabled_reason": None}
+    made = created(api, **fields)
+    assert shown.items() <= made.items()
+    row = database_only.db.row("SELECT * FROM subscriptions")
+    assert (row["timeout_ms"], row["retry_schedule_ms"], row["max_in_flight"]) == (2500, [1000, 300000, 250], 7)
+    for clear in ("name", "headers", "signature_header", "timeout_seconds", "retry_schedule", "max_in_flight"):
+        answer = api.patch(one(made), {"updated_by": "u", clear: None})
+        assert answer.status == 200 and answer.json[clear] is None
+    assert api.patch(one(made), {"updated_by": "u", "retry_schedule": []}).json["retry_schedule"] == []
+    row = database_only.db.row("SELECT * FROM subscriptions")
+    assert (row["headers"], row["timeout_ms"], row["retry_schedule_ms"]) == (None, None, [])
+
+
+def test_a_template_makes_the_format_custom(api):
+    made = created(api, payload_template={"what": "{{event_type}}", "data": "{{payload}}"})
+    assert made["payload_format"] == "custom"
+    assert json.loads(made["payload_template"]) == {"what": "{{event_type}}", "data": "{{payload}}"}
+    text = '{ "n": 1.00, "data": "{{payload}}" }'
+    assert api.patch(one(made), {"updated_by": "u", "payload_template": text}).json["payload_template"] == text
+    assert_field(api.patch(one(made), {"updated_by": "u", "payload_template": None}), "payload_template")
+    assert_field(api.patch(one(made), {"updated_by": "u", "payload_format": "raw", "payload_template": {}}),
+                 "payload_template")
+    answer = api.patch(one(made), {"updated_by": "u", "payload_format": "raw"})
+    assert (answer.json["payload_format"], answer.json["payload_template"]) == ("raw", None)
+    assert_field(api.patch(one(made), {"updated_by": "u", "payload_format": "custom"}), "payload_template")
+
+
+def test_pausing_and_reviving(database_only, api):
+    made = created(api, is_enabled=False)
+    assert (made["is_enabled"], made["status"]) == (False, "paused")
+
+    def enable(on):
+        answer = api.patch(one(made), {"updated_by": "u", "is_enabled": on})
+        return answer.json["is_enabled"], answer.json["status"], answer.json["disabled_reason"]
+    before = database_only.db.value("SELECT activation FROM subscriptions")
+    assert enable(True) == (True, "active", None)
+    assert database_only.db.value("SELECT activation FROM subscriptions") == before + 1
+    database_only.db.execute("UPDATE subscriptions SET status = 'disabled', disabled_reason = 'gone'")
+    shown = api.get(one(made)).json
+    assert (shown["is_enabled"], shown["status"], shown["disabled_reason"]) == (False, "disabled", "gone")
+    assert api.patch(one(made), {"updated_by": "u", "name": "x"}).json["status"] == "disabled"
+    assert enable(True) == (True, "active", None)
+
+
+def test_headers_that_were_shown_masked_may_be_sent_back(database_only, api):
+    made = created(api, headers={"Authorization": "Bearer abc", "X-A": "1"})
+    shown = made["headers"]
+    assert shown == {"Authorization": "***", "X-A": "1"}
+    sealed = database_only.db.value("SELECT headers FROM subscriptions")
+    answer = api.patch(one(made), {"updated_by": "u", "headers": {**shown, "X-A": "2"}})
+    assert answer.json["headers"] == {"Authorization": "***", "X-A": "2"}
+    # The sealed bytes grow and shrink with the text: "***" would be seven bytes shorter.
+    assert len(database_only.db.value("SELECT headers FROM subscriptions")) == len(sealed)
+
+
+def test_lists_in_every_order(database_only, api):
+    urls = ["https://c.example.com/", "https://a.example.com/", "https://b.example.com/"]
+    made = [created(api, webhook_url=url, type=kind) for url, kind in zip(urls, ["ZAPIER", "SEASALT", "ZAPIER"])]
+    ids = [one["id"] for one in made]
+    assert api.patch(one(made[0]), {"updated_by": "u"}).status == 200
+
+    def listed(query=""):
+        answer = api.get(ALL.format("w1") + query)
+        assert answer.status == 200, answer
+        return [ids.index(one["id"]) for one in answer.json["subscriptions"]]
+    assert listed() == listed("?order_by=created_at:desc") == [2, 1, 0]
+    assert listed("?order_by=created_at:asc") == listed("?order_by=created_at") == [0, 1, 2]
+    assert listed("?order_by=updated_at:asc") == [1, 2, 0]
+    assert listed("?order_by=updated_at:desc") == [0, 2, 1]
+    assert listed("?order_by=webhook_url:asc") == [1, 2, 0]
+    assert listed("?order_by=webhook_url:desc") == [0, 2, 1]
+    assert listed("?order_by=type:asc")[0] == 1 and listed("?order_by=type:desc")[2] == 1
+    assert sorted(listed("?type=ZAPIER")) == [0, 2] and listed("?type=SEASALT&order_by=type:asc") == [1]
+
+
+def test_a_list_longer_than_a_page_has_each_once(database_only, api):
+    made = created(api)
+    database_only.db.execute(
+        "INSERT INTO subscriptions (workspace_id, id, webhook_url, event_types, created_at, type) "
+        "SELECT workspace_id, gen_random_uuid(), 'https://example.com/' || n % 7, event_types, "
+        "created_at + (n / 3) * interval '1 microsecond', CASE WHEN n % 2 = 0 THEN 'ZAPIER' ELSE 'SEASALT' END "
+        "FROM subscriptions, generate_series(1, 1700) n")
+    for field in ("created_at", "updated_at", "type", "webhook_url"):
+        for direction in ("asc", "desc"):
+            answer = api.get(ALL.format("w1") + f"?order_by={field}:{direction}").json["subscriptions"]
+            assert len({one["id"] for one in answer}) == len(answer) == 1701
+            keys = [one[field] for one in answer]
+            assert keys == sorted(keys, reverse=direction == "desc")
+    assert made["id"] in {one["id"] for one in answer}
+
+
+# Secrets.
+
+
+def test_a_secret_is_shown_on_creation_and_by_its_own_route_only(api):
+    made = created(api)
+    assert re.fullmatch(r"whsec_[A-Za-z0-9+/]{43}=", made["secret"])
+    assert api.get(one(made) + "/secret").json == {"secret": made["secret"], "previous": []}
+    assert "secret" not in api.get(one(made)).json
+    assert made["secret"] not in api.get(ALL.format("w1")).text
+    changed = api.patch(one(made), {"updated_by": "u", "secret": "my own secret"})
+    assert "secret" not in changed.json
+    assert api.get(one(made) + "/secret").json["secret"] == "my own secret"
+
+
+def test_rotation_keeps_the_former_secret_for_a_day(api):
+    made = created(api)
+    rotated = api.post(one(made) + "/secret/rotate")
+    assert rotated.status == 200 and rotated.json["secret"] != made["secret"]
+    former, = rotated.json["previous"]
+    assert former["secret"] == made["secret"] and ISO.match(former["valid_until"])
+    assert api.get(one(made) + "/secret").json == rotated.json
+    own = api.post(one(made) + "/secret/rotate", {"secret": "another one of mine"}).json
+    assert own["secret"] == "another one of mine" and len(own["previous"]) == 2
+    for _ in range(5):
+        many = api.post(one(made) + "/secret/rotate", {}).json
+    assert len(many["previous"]) == 4
+    assert_field(api.post(one(made) + "/secret/rotate", {"secrt": "x"}), "secrt")
+    assert_field(api.post(one(made) + "/secret/rotate", {"secret": "short"}), "secret")
+
+
+def test_who_does_not_sign_has_no_secret_until_it_does(api):
+    made = created(api, signature_style="none")
+    assert made["secret"] is None and api.get(one(made) + "/secret").json == {"secret": None, "previous": []}
+    assert api.patch(one(made), {"updated_by": "u", "signature_style": "hex"}).status == 200
+    assert api.get(one(made) + "/secret").json["secret"].startswith("whsec_")
+
+
+def test_secrets_are_sealed_and_in_no_log(database_only, api):
+    secrets = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "header-value-4711"]
+    made = created(api, secret=secrets[0], headers={"X-Token": secrets[1]})
+    api.patch(one(made), {"updated_by": "u", "secret": "tiny", "headers": {"X-Token": secrets[1] + "\n"}})
+    api.post(ALL.format("w1"), raw=b'{"secret": "' + secrets[0].encode() + b'" "x"}')
+    api.with_key("hc_wrong_" + secrets[1]).get(one(made))
+    secrets.append(api.get(one(made) + "/secret").json["secret"])
+    secrets.append(api.post(one(made) + "/secret/rotate").json["secret"])
+    stored = database_only.db.row("SELECT secrets, headers FROM subscriptions")
+    log = database_only.api_process.log()
+    assert "/secret" in log
+    for text in secrets:
+        assert text.encode() not in stored["secrets"] and text.encode() not in stored["headers"]
+        assert text not in log
+    assert database_only.key() not in log
+    assert database_only.key().encode() not in database_only.db.value("SELECT key_hash FROM api_keys")
+
+
+# What is refused.
+
+
+WRONG = [
+    ({"webhook_url": None}, "webhook_url", ""),
+    ({"webhook_url": "ftp://example.com/"}, "webhook_url", "ftp"),
+    ({"webhook_url": "not a url"}, "webhook_url", ""),
+    ({"webhook_url": "https://user:pw@example.com/"}, "webhook_url", "password"),
+    ({"webhook_url": "https://example.com/" + "a" * 2050}, "webhook_url", "2048"),
+    ({"event_types": []}, "event_types", "1 to 100"),
+    ({"event_types": "message.new"}, "event_types", "array"),
+    ({"event_types": ["message.new"] * 101}, "event_types", "1 to 100"),
+    ({"event_types": ["message.new", 5]}, "event_types[1]", ""),
+    ({"event_types": ["sp ace"]}, "event_types[0]", ""),
+    ({"event_types": ["a.*.b"]}, "event_types[0]", ""),
+    ({"event_types": ["mesage.new"]}, "event_types", "did you mean message.new?"),
+    ({"is_enabled": "true"}, "is_enabled", "true or false"),
+    ({"type": "seasalt"}, "type", "SEASALT, ZAPIER"),
+    ({"created_by": 5}, "created_by", "text"),
+    ({"created_by": "a\nb"}, "created_by", "control"),
+    ({"name": "x" * 1025}, "name", "1024"),
+    ({"secret": "short"}, "secret", "8 to 512"),
+    ({"secret": "whsec_%%%"}, "secret", "base64"),
+    ({"secret": None}, "secret", ""),
+    ({"signature_style": "md5"}, "signature_style", "standard, hex, both, none"),
+    ({"signature_header": "a b"}, "signature_header", ""),
+    ({"signature_header": "webhook-id"}, "signature_header", "hookcast"),
+    ({"signature_header": "X-Same", "headers": {"x-same": "1"}}, "signature_header", "headers"),
+    ({"payload_format": "xml"}, "payload_format", "seanotify"),
+    ({"payload_format": "custom"}, "payload_template", ""),
+    ({"payload_template": "{{"}, "payload_template", ""),
+    ({"payload_template": {"a": "{{nonsense}}"}}, "payload_template", "nonsense"),
+    ({"timeout_seconds": 0}, "timeout_seconds", "1 to 30"),
+    ({"timeout_seconds": 31}, "timeout_seconds", "1 to 30"),
+    ({"timeout_seconds": "5"}, "timeout_seconds", "1 to 30"),
+    ({"retry_schedule": "5s"}, "retry_schedule", "array"),
+    ({"retry_schedule": [1] * 33}, "retry_schedule", "32"),
+    ({"retry_schedule": [0.05]}, "retry_schedule[0]", "100ms"),
+    ({"retry_schedule": [1, "31d"]}, "retry_schedule[1]", "30d"),
+    ({"retry_schedule": [True]}, "retry_schedule[0]", ""),
+    ({"max_in_flight": 0}, "max_in_flight", "1 to 1000"),
+    ({"max_in_flight": 1001}, "max_in_flight", "1 to 1000"),
+    ({"max_in_flight": 2.5}, "max_in_flight", "integer"),
+    ({"headers": []}, "headers", "object"),
+    ({"headers": {"a": 1}}, "headers.a", "text"),
+    ({"headers": {"a b": "1"}}, "headers.a b", ""),
+    ({"headers": {"Host": "x"}}, "headers.Host", "hookcast"),
+    ({"headers": {"webhook-signature": "x"}}, "headers.webhook-signature", "hookcast"),
+    ({"headers": {"content-length": "1"}}, "headers.content-length", ""),
+    ({"headers": {"transfer-encoding": "x"}}, "headers.transfer-encoding", ""),
+    ({"headers": {"connection": "x"}}, "headers.connection", ""),
+    ({"headers": {"X-A": "1", "x-a": "2"}}, "headers.X-A", "twice"),
+    ({"headers": {"a": "x\r\nevil: 1"}}, "headers.a", "control"),
+    ({"headers": {f"h{n}": "v" for n in range(33)}}, "headers", "32"),
+    ({"headers": {f"h{n}": "v" * 4000 for n in range(5)}}, "headers", "together"),
+    ({"webhok_url": "https://x/"}, "webhok_url", "did you mean webhook_url?"),
+    ({"rate_limit_per_second": 5}, "rate_limit_per_second", "no such field"),
+    ({"delivery_mode": "batched"}, "delivery_mode", "no such field"),
+    ({"filter": {}}, "filter", "no such field"),
+    ({"notify_email": "a@b.c"}, "notify_email", "no such field"),
+    ({"id": "x"}, "id", "can't be set"),
+    ({"status": "active"}, "status", "can't be set"),
+]
+
+
+def test_wrong_fields_are_refused_by_name(database_only, api):
+    made = created(api)
+    for fields, field, says in WRONG:
+        assert_field(api.post(ALL.format("w1"), {**PRINTED_CREATE, **fields}), field, says)
+        if "created_by" not in fields:
+            assert_field(api.patch(one(made), {"updated_by": "u", **fields}), field, says)
+    assert database_only.db.count("subscriptions") == 1
+    assert api.get(one(made)).json == {name: value for name, value in made.items() if name != "secret"}
+
+
+def test_all_wrong_fields_are_named_at_once(api):
+    answer = api.post(ALL.format("w1"), {"webhook_url": "x", "type": "y", "z": 1})
+    named = {error["field"] for error in assert_problem(answer, 422, "invalid_fields")["errors"]}
+    assert named == {"webhook_url", "type", "z", "event_types", "is_enabled"}
+
+
+@pytest.mark.parametrize("missing", ["webhook_url", "event_types", "is_enabled"])
+def test_required_fields(api, missing):
+    assert_field(api.post(ALL.format("w1"), {name: value for name, value in PRINTED_CREATE.items() if name != missing}),
+                 missing, "required")
+
+
+def test_a_change_says_who_made_it(api):
+    made = created(api)
+    for body in ({}, {"is_enabled": False}, {"updated_by": None}, {"updated_by": ""}, {"updated_by": 5}):
+        assert_field(api.patch(one(made), body), "updated_by")
+    assert_field(api.patch(one(made), {"updated_by": "u", "created_by": "v"}), "created_by")
+    assert_field(api.post(ALL.format("w1"), {**PRINTED_CREATE, "updated_by": "v"}), "updated_by")
+
+
+@pytest.mark.parametrize("raw, detail", [
+    (b"", "not JSON"), (b"{", "line 1"), (b'{"a":1,"a":2}', "twice"), (b"{'a':1}", ""), (b'{"a":"\xff"}', ""),
+    (b'{"created_by":"\\u0000"}', ""), (b'{"a":1} x', ""), (b"[" * 5000, "")])
+def test_a_body_that_is_no_json(api, raw, detail):
+    assert detail in assert_problem(api.post(ALL.format("w1"), raw=raw), 400, "bad_json")["detail"]
+
+
+@pytest.mark.parametrize("raw", [b"[]", b"5", b'"text"', b"null"])
+def test_a_body_that_is_no_object(api, raw):
+    assert_field(api.post(ALL.format("w1"), raw=raw), "", "object")
+
+
+def test_media_types(api):
+    body = json.dumps(PRINTED_CREATE).encode()
+    for kind in ("application/x-www-form-urlencoded", "text/plain", "application/jsonx", "multipart/form-data", ""):
+        answer = api.post(ALL.format("w1"), raw=body, headers={"Content-Type": kind})
+        assert_problem(answer, 415, "unsupported_media_type")
+    for kind in ("application/json; charset=utf-8", "Application/JSON", "application/merge-patch+json"):
+        assert api.post(ALL.format("w1"), raw=body, headers={"Content-Type": kind}).status == 201
+
+
+def test_paths_methods_and_queries(api):
+    assert_problem(api.get("/"), 404, "not_found")
+    assert_problem(api.get("/api/v1/workspaces/w1/nothing"), 404, "not_found")
+    assert_problem(api.get("/notify"), 404, "not_found")
+    assert_problem(api.get("/notify/notify/api/v1/event_types"), 404, "not_found")
+    for number in ("sub_12345", "%FF", "00000000-0000-0000-0000-000000000000", "x" * 3000):
+        assert_problem(api.get(ALL.format("w1") + "/" + number), 404, "not_found")
+    answer = api.put(ALL.format("w1"), {})
+    assert_problem(answer, 405, "method_not_allowed")
+    assert set(answer.headers["allow"].split(", ")) >= {"GET", "POST"}
+    assert_field(api.get(ALL.format("w1") + "?order=x"), "order")
+    for wrong in ("created_at:up", "secrets:asc", "", "created_at:asc:x", "%FF"):
+        assert_field(api.get(ALL.format("w1") + "?order_by=" + wrong), "order_by")
+    assert_field(api.get(ALL.format("w1") + "?type=seasalt"), "type")
+
+
+def test_head_is_get_without_the_body(api):
+    created(api)
+    get, head = (api.request(method, ALL.format("w1")) for method in ("GET", "HEAD"))
+    assert (head.status, head.body) == (200, b"")
+    assert head.headers["content-length"] == get.headers["content-length"] == str(len(get.body))
+
+
+def test_a_body_over_one_mebibyte_is_refused_before_it_is_read(api):
+    host, port = api.url[len("http://"):].split(":")
+    head = f"POST {ALL.format('w1')} HTTP/1.1\r\nHost: x\r\nX-API-KEY: {api.key}\r\nContent-Length: 1048577\r\n\r\n"
+    with socket.create_connection((host, int(port)), 10) as connection:
+        connection.sendall(head.encode())
+        answer = connection.recv(65536).decode()
+    assert answer.startswith("HTTP/1.1 413 ") and "application/problem+json" in answer
+    assert json.loads(answer.split("\r\n\r\n")[1])["code"] == "body_too_large"
+    fits = b'{"name": "' + b" " * (1024 * 1024 - 12) + b'"}'
+    assert len(fits) == 1024 * 1024 and api.post(ALL.format("w1"), raw=fits).status == 422
+
+
+def test_http_endpoints_only_where_they_are_allowed(database_only):
+    database_only.env["HOOKCAST_ALLOW_HTTP"] = "0"
+    answer = database_only.api.post(ALL.format("w1"), {**PRINTED_CREATE, "webhook_url": "http://example.com/"})
+    assert_field(answer, "webhook_url", "http")
+    assert created(database_only.api)
+
+
+def test_request_ids_are_echoed_and_logged(database_only, api):
+    answer = api.get("/api/v1/event_types", headers={"X-Request-Id": "my-id-1"})
+    assert answer.headers["x-request-id"] == "my-id-1"
+    assert database_only.api_process.wait_log(r"request_id=my-id-1\b").group(0)
+    made = api.get("/api/v1/event_types").headers["x-request-id"]
+    assert uuid.UUID(made) and database_only.api_process.wait_log(made)
+    assert api.get("/nothing", headers={"X-Request-Id": "bad id"}).headers["x-request-id"] != "bad id"
+
+
+# Tenants.
+
+
+def key_of(installation, *arguments):
+    return find_key(installation.run("key", "create", *arguments).stdout)
+
+
+def routes(workspace, subscription):
+    """Every route of a workspace: method, path, body, the status for a key that may, and whether it only reads."""
+    everything = ALL.format(workspace)
+    this = f"{everything}/{subscription}"
+    return [
+        ("GET", everything, None, 200, True),
+        ("GET", this, None, 200, True),
+        ("GET", this + "/secret", None, 200, False),
+        ("POST", everything, PRINTED_CREATE, 201, False),
+        ("PATCH", this, {"updated_by": "u"}, 200, False),
+        ("POST", this + "/secret/rotate", None, 200, False),
+        ("DELETE", this, None, 204, False),
+    ]
+
+
+def test_tenants_on_every_route(database_only):
+    own = database_only.api
+    foreign = database_only.api_of("w2")
+    revoked, expired = key_of(database_only, "--workspace", "w1"), key_of(database_only, "--workspace", "w1", "--expires", "1s")
+    database_only.db.execute("UPDATE api_keys SET revoked_at = now() WHERE id = "
+                             "(SELECT id FROM api_keys WHERE expires_at IS NULL ORDER BY created_at DESC LIMIT 1)")
+    database_only.db.execute("UPDATE api_keys SET expires_at = now() WHERE expires_at IS NOT NULL")
+    read_only = own.with_key(key_of(database_only, "--workspace", "w1", "--read-only"))
+    admin = own.with_key(key_of(database_only, "--admin"))
+    mine = created(own)["id"]
+    for method, path, body, status, reads in routes("w1", mine):
+        for key in (None, "", "hc_" + "0" * 64, revoked, expired, "x" * 5000, "ключ".encode().decode("latin-1")):
+            answer = own.with_key(key).request(method, path, body)
+            assert_problem(answer, 401, "unauthorized")
+            assert answer.headers["www-authenticate"].startswith("Bearer")
+        assert_problem(foreign.request(method, path, body), 404, "not_found")
+        assert_problem(foreign.request(method, path.replace("/w1/", "/w2/") + "x" * path.endswith("secret"), body), 404,
+                       "not_found") if mine in path else None
+        if reads:
+            assert read_only.request(method, path, body).status == status
+        else:
+            assert_problem(read_only.request(method, path, body), 403, "read_only_key")
+        if method != "DELETE":
+            assert own.request(method, path, body).status == status
+        assert admin.request(method, path, body).status == status
+    assert database_only.db.count("subscriptions", "workspace_id = 'w2'") == 0
+
+
+def test_another_workspaces_subscription_is_not_found_by_its_id(database_only):
+    mine = created(database_only.api)
+    foreign = database_only.api_of("w2")
+    for method, body in (("GET", None), ("PATCH", {"updated_by": "u"}), ("DELETE", None)):
+        assert_problem(foreign.request(method, one(mine, "w2"), body), 404, "not_found")
+    assert foreign.get(ALL.format("w2")).json == {"subscriptions": []}
+    assert database_only.api.get(one(mine)).status == 200
+
+
+def test_an_admin_key_names_the_workspace(database_only):
+    admin = database_only.api_of(None)
+    database_only.key()
+    add = "INSERT INTO event_types (workspace_id, event_type) VALUES ('w1', 'own.type')"
+    database_only.db.execute(add)
+    assert len(admin.get("/api/v1/event_types").json) == 15
+    assert len(admin.get("/api/v1/event_types", headers={"X-Workspace-ID": "w1"}).json) == 16
+    assert_problem(admin.get("/api/v1/event_types", headers={"X-Workspace-ID": "nowhere"}), 404, "not_found")
+    assert_problem(admin.get(ALL.format("nowhere")), 404, "not_found")
+    assert_problem(admin.get(ALL.format("%FF")), 404, "not_found")
+    assert len(database_only.api.get("/api/v1/event_types").json) == 16
+    assert_problem(database_only.api.get("/api/v1/event_types", headers={"X-Workspace-ID": "w2"}), 404, "not_found")
+
+
+def test_keys_as_bearer_tokens(database_only):
+    key, url = database_only.key(), database_only.api_process.api_url
+    for header in (f"Bearer {key}", f"bearer  {key}"):
+        assert Api(url).get("/api/v1/event_types", headers={"Authorization": header}).status == 200
+    for header in (f"Basic {key}", "Bearer", "Bearer ", key):
+        assert Api(url).get("/api/v1/event_types", headers={"Authorization": header}).status == 401
+
+
+def test_a_revoked_key_is_refused_within_a_second(database_only, api, wait_until):
+    assert api.get("/api/v1/event_types").status == 200
+    number = database_only.db.value("SELECT id FROM api_keys")
+    database_only.run("key", "revoke", str(number))
+    began = time.monotonic()
+    wait_until(lambda: api.get("/api/v1/event_types").status == 401, 1.0)
+    assert time.monotonic() - began < 1.2
+
+
+def test_workspaces_of_any_name(database_only):
+    for workspace in ("a/b c", "ünï", "1246965", "%41"):
+        key = key_of(database_only, "--workspace", workspace)
+        quoted = urllib.request.quote(workspace, safe="")
+        assert created(database_only.api.with_key(key), quoted)
+        assert database_only.db.count("subscriptions", "workspace_id = %s", workspace) == 1
+
+
+# hookcast key.
+
+
+def test_key_create_prints_the_key_alone(database_only):
+    done = database_only.run("key", "create", "--workspace", "w1", "--workspace-name", "The First", "--name", "ci")
+    assert re.fullmatch(r"hc_[0-9a-f]{64}\n", done.stdout)
+    assert done.stdout.strip() not in done.stderr and "w1" in done.stderr
+    assert database_only.db.value("SELECT name FROM workspaces WHERE id = 'w1'") == "The First"
+    database_only.run("key", "create", "--workspace", "w1")
+    assert database_only.db.value("SELECT name FROM workspaces WHERE id = 'w1'") == "The First"
+    listed = database_only.run("key", "list").stdout
+    assert listed.count("w1") == 2 and "ci" in listed and "valid" in listed and done.stdout.strip() not in listed
+    assert "w1" not in database_only.run("key", "list", "--workspace", "w2").stdout
+
+
+@pytest.mark.parametrize("arguments", [
+    (), ("create",), ("create", "--admin", "--workspace", "w"), ("create", "--workspace", "w", "--expires", "soon"),
+    ("create", "--workspace", ""), ("create", "--workspace", "x" * 201), ("create", "--admin", "more"), ("revoke",),
+    ("revoke", "nonsense"), ("drop",), ("create", "--admin", "--workspace-name", "x")])
+def test_key_used_wrongly(database_only, arguments):
+    done = database_only.run("key", *arguments, check=False)
+    assert (done.returncode, done.stdout) == (2, "") and done.stderr.count("\n") == 1
+    assert database_only.db.count("api_keys") == 0
+
+
+def test_revoking_an_unknown_key(database_only):
+    done = database_only.run("key", "revoke", str(uuid.uuid4()), check=False)
+    assert done.returncode == 1 and "no such key" in done.stderr
+
+
+# The process.
+
+
+def test_a_change_is_seen_at_once_by_another_process(database_only, api):
+    other = database_only.process("api").start()
+    made = created(api)
+    there = Api(other.api_url, database_only.key())
+    assert there.get(one(made)).status == 200
+    there.patch(one(made), {"updated_by": "u", "name": "renamed"})
+    assert api.get(one(made)).json["name"] == "renamed"
+
+
+def test_changes_at_the_same_time_lose_nothing(database_only, api):
+    made = created(api)
+
+    def rotate():
+        for _ in range(5):
+            assert api.post(one(made) + "/secret/rotate").status == 200
+    threads = [threading.Thread(target=rotate) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for number in range(20):
+        assert api.patch(one(made), {"updated_by": "u", "max_in_flight": number + 1}).json["max_in_flight"] == number + 1
+    for thread in threads:
+        thread.join()
+    assert database_only.db.value("SELECT version FROM subscriptions") == 41
+    assert api.get(one(made)).json["max_in_flight"] == 20
+
+
+def test_without_the_database_it_says_so_and_comes_back(make_installation, private_postgres, wait_until):
+    installation = make_installation(private_postgres)
+    api = installation.api
+    made = created(api)
+    private_postgres.stop()
+    began = time.monotonic()
+    answer = api.get(one(made))
+    assert_problem(answer, 503, "unavailable")
+    assert int(answer.headers["retry-after"]) > 0 and time.monotonic() - began < 10
+    assert api.get("/readyz").status == 503 and api.get("/healthz").status == 200
+    private_postgres.start()
+    wait_until(lambda: api.get(one(made)).status == 200, 15)
+    assert api.get("/readyz").status == 200
+    log = installation.api_process.log()
+    assert log.count("PostgreSQL can't be reached") == 1 and log.count("PostgreSQL is back") == 1, log
+
+
+def test_start_without_a_database_or_its_schema(database_only, empty_database):
+    for url, says in (("postgresql://127.0.0.1:1/none", "127.0.0.1"), (empty_database, "migrate")):
+        database_only.env["HOOKCAST_DATABASE_URL"] = url
+        done = database_only.run("api", check=False)
+        assert done.returncode == 1 and done.stderr.count("\n") == 1 and says in done.stderr, done.stderr
+
+
+def test_start_on_a_port_that_is_taken(database_only):
+    port = database_only.api_process.api_port
+    database_only.env["HOOKCAST_API_LISTEN"] = f"127.0.0.1:{port}"
+    done = database_only.run("api", check=False)
+    assert done.returncode == 1 and str(port) in done.stderr
+
+
+def test_what_is_under_way_is_answered_before_the_end(database_only, api):
+    made = created(api)
+    locker = database_only.db.connect()
+    locker.execute("SELECT 1 FROM subscriptions FOR UPDATE")
+    answers = []
+    caller = threading.Thread(target=lambda: answers.append(api.patch(one(made), {"updated_by": "u", "name": "late"})))
+    caller.start()
+    database_only.db.wait("SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    database_only.api_process.terminate()
+    database_only.api_process.wait_log("")
+    locker.rollback()
+    caller.join(10)
+    locker.close()
+    assert answers[0].status == 200 and answers[0].json["name"] == "late"
+    assert database_only.api_process.wait() == 0
