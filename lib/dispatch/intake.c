@@ -174,8 +174,8 @@ static void stop_step(struct intake *intake) {
     }
 }
 
-static void on_timer(void *ctx) {
-    struct intake *intake = ctx;
+/* Everything there is to do; also called by what arrives. */
+static void look(struct intake *intake) {
     loop_timer_start(intake->timer, IDLE_LOOK_MS);
     if (atomic_load(&intake->stopping)) {
         stop_step(intake);
@@ -193,9 +193,15 @@ static void on_timer(void *ctx) {
     intake_hand_on(intake);
 }
 
+static void on_timer(void *ctx) {
+    struct intake *intake = ctx;
+    intake_reread_again(intake);
+    look(intake);
+}
+
 static void on_readable(void *ctx, int events) {
     (void)events;
-    on_timer(ctx);
+    look(ctx);
 }
 
 static void on_second(void *ctx) {
@@ -242,7 +248,7 @@ static void on_messages(void *ctx, struct queue_node *first) {
         on_message(intake, MESSAGE_OF(node));
     }
     if (intake->consumer)
-        on_timer(intake);
+        look(intake);
 }
 
 /* ---- life ---- */
@@ -293,6 +299,8 @@ void intake_free(struct intake **intake_ptr) {
         loop_watch_free(&intake->watch);
     if (intake->consumer)
         consumer_close(&intake->consumer, 0);
+    reread_message_free(&intake->reread_again);
+    reread_message_free(&intake->reread);
     struct queue_node *left = queue_take(intake->queue);
     for (struct queue_node *node = left, *next; node; node = next) {
         next = node->next;

@@ -59,17 +59,21 @@ struct intake {
     struct subscription **matches;    /* of one record */
     size_t match_count, match_capacity;
     struct reread_message *reread;    /* being gathered */
+    struct reread_message *reread_again; /* PostgreSQL did not answer it */
 
     struct metric *accepted, *skipped, *rejected, *unmatched;
 };
 
 /* intake_record.c */
-/* Takes one record of a slot's partition; STATUS_CONFLICT: its window is full, nothing was taken. */
+/* Takes one record of a slot's partition; STATUS_CONFLICT: its window is full, or its turn has not come; nothing was
+ * taken. */
 enum status intake_take(struct intake *intake, struct slot *slot, const struct consumer_record *record);
 /* Hands on what the round gathered, and lets go of the roster. */
 void intake_hand_on(struct intake *intake);
 /* The recorder's answer to a reread: those that are known are settled, the others go their way. */
 void intake_reread_done(struct intake *intake, struct reread_message *message);
+/* Asks again what had no answer. */
+void intake_reread_again(struct intake *intake);
 
 /* intake_group.c */
 void intake_on_assign(struct intake *intake, struct topic_partitions *partitions_take);

@@ -186,9 +186,7 @@ static struct slot *slot_of(struct intake *intake, const struct event *event) {
 
 void intake_reread_done(struct intake *intake, struct reread_message *message) {
     if (message->failed && intake->slot_count) {
-        message->failed = false;
-        message->message.node.next = NULL;
-        queue_batch_add(&intake->to_recorder, &message->message.node);
+        intake->reread_again = message; /* from the next tick */
         return;
     }
     for (size_t i = 0; i < message->count; i++) {
@@ -203,22 +201,37 @@ void intake_reread_done(struct intake *intake, struct reread_message *message) {
     reread_message_free(&message);
 }
 
+void intake_reread_again(struct intake *intake) {
+    struct reread_message *message = intake->reread_again;
+    if (!message)
+        return;
+    intake->reread_again = NULL;
+    message->failed = false;
+    queue_batch_add(&intake->to_recorder, &message->message.node);
+}
+
 /* ---- one record ---- */
 
-static void read_record(struct intake *intake, struct partition *partition, const struct consumer_record *record) {
+/* STATUS_CONFLICT: earlier records are being looked up, so this one has to wait for its turn. */
+static enum status read_record(struct intake *intake, struct partition *partition, const struct consumer_record *record) {
     struct event_header headers[RECORD_MAX_HEADERS];
     struct event_record read = event_record_of(record, headers);
     struct event *event = NULL;
     struct event_rejection rejection = {.code = ""};
     enum event_verdict verdict = event_read(&read, &intake->rules, &event, &rejection);
-    if (verdict == EVENT_ACCEPTED && partition->reread_until_ms >= event->timestamp_ms) {
+    if (verdict == EVENT_ACCEPTED && partition->reread_until_ms && partition->reread_until_ms >= event->timestamp_ms) {
         add_reread(intake, event);
-        return;
+        return STATUS_OK;
+    }
+    if (intake->reread) {
+        send_reread(intake);
+        event_unref(&event);
+        return STATUS_CONFLICT;
     }
     if (verdict == EVENT_ACCEPTED) {
         deliver(intake, partition, event);
         event_unref(&event);
-        return;
+        return STATUS_OK;
     }
     struct uuid key = key_of(record);
     struct taken *taken = announce(intake, partition, record->offset, &key, 0, NULL);
@@ -228,6 +241,7 @@ static void read_record(struct intake *intake, struct partition *partition, cons
         taken->footprint_bytes += record->value.len;
         atomic_fetch_add_explicit(&intake->settings.budget->bytes, (int64_t)record->value.len, memory_order_relaxed);
     }
+    return STATUS_OK;
 }
 
 /* Rule P4: the record before next_offset must be the one that progress knows. True: go on with this record. */
@@ -254,15 +268,19 @@ enum status intake_take(struct intake *intake, struct slot *slot, const struct c
         return STATUS_OK;
     if (window_is_full(partition, record->offset))
         return STATUS_CONFLICT;
+    if (partition_was_settled(partition, record->offset) && intake->reread) {
+        send_reread(intake);
+        return STATUS_CONFLICT;
+    }
     if (partition_was_settled(partition, record->offset)) {
         struct uuid key = key_of(record);
         announce(intake, partition, record->offset, &key, 0, NULL)->already_settled = true;
         return STATUS_OK;
     }
-    read_record(intake, partition, record);
+    enum status status = read_record(intake, partition, record);
     if (intake->reread && intake->reread->count == REREAD_RECORDS)
         send_reread(intake);
-    return STATUS_OK;
+    return status;
 }
 
 void intake_hand_on(struct intake *intake) {

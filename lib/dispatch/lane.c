@@ -82,12 +82,13 @@ static void lease_in_flight(struct lane *lane, struct delivery *delivery) {
     if (delivery->has_row)
         return;
     struct delivery *row = delivery_clone(delivery);
+    atomic_fetch_add_explicit(&lane->waiting, 1, memory_order_relaxed);
     end_with(lane, row, OUTCOME_LEASED);
     delivery->taken = NULL;
     delivery->has_row = true;
     delivery->parked_in_flight = true;
     delivery->fence = 1;
-    partition_unref(&delivery->partition);
+    atomic_fetch_sub_explicit(&lane->settings.budget->in_flight, 1, memory_order_relaxed);
 }
 
 /* Rule S5: what waits goes to the schedule as held rows, what is under way gets a row of its own, and from now on new
@@ -176,7 +177,7 @@ static void on_answer(void *ctx, const struct client_response *response) {
 
     sending_judge(delivery, response, lane->settings.settings, next_random(lane));
     target_ended(target, delivery, delivery->decision.sign, now_ms);
-    if (!delivery->has_row || delivery->parked_in_flight)
+    if (!delivery->has_row)
         atomic_fetch_sub_explicit(&lane->settings.budget->in_flight, 1, memory_order_relaxed);
     if (response->result == CLIENT_TOO_MANY_LOOKUPS) {
         delivery->outcome = OUTCOME_NONE;
@@ -294,6 +295,8 @@ static bool endpoint_is_slow(struct lane *lane, const struct target *target, int
     const struct delivery *oldest = TAILQ_FIRST(&target->in_flight);
     if (oldest && now_ms - oldest->started_ms > SLOW_ANSWER_MS)
         return true;
+    if (target_has_waiting(target) && now_ms - target->pause_until_ms < 2 * TICK_MS)
+        return true; /* its name is not looked up, because others' names hang */
     return !lane->saturated && target_has_waiting(target) && endpoint_slots(&target->endpoint, now_ms) == 0;
 }
 

@@ -48,9 +48,10 @@ bool partition_metadata_parse(const char *metadata, struct uuid *ret_lineage, in
     struct uuid lineage;
     if (uuid_parse((struct span){text.data + start.len, UUID_TEXT_LEN}, &lineage) != STATUS_OK)
         return false;
+    const char *number = text.data + start.len + UUID_TEXT_LEN + 1;
     char *end = NULL;
-    int64_t first = strtoll(text.data + start.len + UUID_TEXT_LEN, &end, 10);
-    if (*end != '\0')
+    int64_t first = strtoll(number, &end, 10);
+    if (number[-1] != ' ' || end == number || *end != '\0' || first < 0)
         return false;
     *ret_lineage = lineage;
     *ret_first_offset = first;

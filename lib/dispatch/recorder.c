@@ -70,8 +70,39 @@ static void on_taken(struct recorder *recorder, struct taken *taken) {
         ready_taken(recorder, taken);
 }
 
+/* The answer to what was parked under way, while its event still waits for others: the row that it would end has not been
+ * written, so the answer takes its place and the row is never made. */
+static bool replaces_lease(struct delivery *answer) {
+    struct tracked *tracked = answer->parked_in_flight && answer->partition ? answer->partition->tracked : NULL;
+    struct taken *taken;
+    struct delivery *lease;
+    if (!tracked)
+        return false;
+    TAILQ_FOREACH(taken, &tracked->open, link) {
+        if (uuid_equal(&taken->key, &answer->row_key))
+            break;
+    }
+    if (!taken)
+        return false;
+    TAILQ_FOREACH(lease, &taken->outcomes, link) {
+        if (lease->outcome == OUTCOME_LEASED && uuid_equal(&lease->subscription->id, &answer->subscription->id))
+            break;
+    }
+    if (!lease)
+        return false;
+    answer->taken = taken;
+    answer->slot = lease->slot;
+    answer->has_row = answer->parked_in_flight = false;
+    TAILQ_INSERT_BEFORE(lease, answer, link);
+    TAILQ_REMOVE(&taken->outcomes, lease, link);
+    delivery_free(&lease);
+    return true;
+}
+
 static void on_outcome(struct recorder *recorder, struct delivery *delivery) {
     struct taken *taken = delivery->taken;
+    if (!taken && replaces_lease(delivery))
+        return;
     if (!taken) {
         if (delivery->outcome == OUTCOME_DROPPED) {
             delivery_free(&delivery);
@@ -321,7 +352,9 @@ static void fill_flush(struct recorder *recorder) {
             tracked->in_flush = true;
         }
     }
-    while (count < FLUSH_MAX_DELIVERIES && (delivery = TAILQ_FIRST(&recorder->ready_rows))) {
+    /* A row's outcome never overtakes the event that makes the row. */
+    while (TAILQ_EMPTY(&recorder->ready) && count < FLUSH_MAX_DELIVERIES &&
+           (delivery = TAILQ_FIRST(&recorder->ready_rows))) {
         TAILQ_REMOVE(&recorder->ready_rows, delivery, link);
         TAILQ_INSERT_TAIL(&flush->rows, delivery, link);
         count++;

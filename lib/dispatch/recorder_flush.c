@@ -65,10 +65,8 @@ static enum status advance(struct recorder *recorder, struct error *error) {
     for (size_t i = 0; i < count && status == STATUS_OK; i++) {
         if (owned[i])
             continue;
-        sorted[i]->lost = true;
         sorted[i]->written = false;
-        atomic_store_explicit(&sorted[i]->partition->revoked, true, memory_order_release);
-        recorder->settings.on_lost(recorder->settings.ctx);
+        recorder_lose(recorder, sorted[i]);
     }
     mem_free(owned);
     mem_free(ends);

@@ -28,7 +28,7 @@ static enum status compare_progress(struct recorder *recorder, bool *ret_same, s
         if (status != STATUS_OK && status != STATUS_NOT_FOUND)
             return status;
         if (status == STATUS_OK && epoch > tracked->partition->epoch)
-            tracked->lost = true;
+            recorder_lose(recorder, tracked);
         else if (status == STATUS_NOT_FOUND || epoch < tracked->partition->epoch ||
                  next_offset != tracked->flushed_next_offset)
             *ret_same = false;
@@ -84,11 +84,14 @@ enum status recorder_link(struct recorder *recorder, bool *ret_committed, struct
         log_warn("recorder", "this is not the database as it was left (restored, or failed over): reading again from progress");
         recorder_drop_partitions(recorder);
         recorder->registered = false;
+        recorder->restored = true;
     }
     if (status == STATUS_OK && !recorder->registered)
         status = register_process(recorder, error);
-    if (status == STATUS_OK && !same)
+    if (status == STATUS_OK && recorder->restored) {
+        recorder->restored = false;
         recorder->settings.on_restored(recorder->settings.ctx);
+    }
     if (status == STATUS_OK && same)
         *ret_committed = committed;
     if (status != STATUS_OK)
@@ -97,12 +100,19 @@ enum status recorder_link(struct recorder *recorder, bool *ret_committed, struct
     return status;
 }
 
+static void stop_starting(struct tracked *tracked) {
+    tracked->lost = true;
+    atomic_store_explicit(&tracked->partition->revoked, true, memory_order_release);
+}
+
+void recorder_lose(struct recorder *recorder, struct tracked *tracked) {
+    stop_starting(tracked);
+    recorder->settings.on_lost(recorder->settings.ctx);
+}
+
 void recorder_drop_partitions(struct recorder *recorder) {
     struct tracked *tracked;
-    TAILQ_FOREACH(tracked, &recorder->tracked, link) {
-        tracked->lost = true;
-        atomic_store_explicit(&tracked->partition->revoked, true, memory_order_release);
-    }
+    TAILQ_FOREACH(tracked, &recorder->tracked, link) stop_starting(tracked);
 }
 
 /* ---- taking partitions over ---- */

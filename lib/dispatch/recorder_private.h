@@ -61,6 +61,7 @@ struct recorder {
     struct connection *connection;
     bool linked;        /* the connection is open, checked, and this process registered */
     bool registered;    /* once: from then on a reconnection compares */
+    bool restored;      /* another database answers, and on_restored was not called yet */
     bool away;          /* said so in the log */
     int64_t retry_at_ms, retry_pause_ms;
     struct buffer identity;
@@ -101,6 +102,8 @@ MUST_USE enum status recorder_link(struct recorder *recorder, bool *ret_committe
 /* Takes partitions over in one transaction and fills in the answers. */
 MUST_USE enum status recorder_adopt(struct recorder *recorder, struct adopt_message *message, struct error *error);
 MUST_USE enum status recorder_reread(struct recorder *recorder, struct reread_message *message, struct error *error);
+/* A partition is another owner's: only log rows of it are written, nothing of it starts, and intake hears of it. */
+void recorder_lose(struct recorder *recorder, struct tracked *tracked);
 /* Lets go of every partition: they are read again from progress. */
 void recorder_drop_partitions(struct recorder *recorder);
 

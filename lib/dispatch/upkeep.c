@@ -36,6 +36,9 @@ static enum status keep_up(struct upkeep *upkeep, struct error *error) {
     if (status == STATUS_OK)
         status = partitions_maintain(upkeep->connection, upkeep->settings->retention_ms,
                                      upkeep->settings->payload_retention_ms, error);
+    bool dropped;
+    if (status == STATUS_OK && upkeep->settings->database_max_size_bytes > 0)
+        status = partitions_limit_size(upkeep->connection, upkeep->settings->database_max_size_bytes, &dropped, error);
     connection_close(upkeep->connection);
     return status;
 }
