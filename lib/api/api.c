@@ -96,7 +96,7 @@ static void make_metrics(struct api *api) {
     api->seconds = metrics_histogram("hookcast_api_request_seconds", "From a whole request to its answer.", NULL,
                                      BOUNDS, sizeof(BOUNDS) / sizeof(*BOUNDS));
     for (int i = 0; i < 5; i++) {
-        char label[16];
+        char label[32];
         snprintf(label, sizeof(label), "class=\"%dxx\"", i + 1);
         api->classes[i] =
             metrics_counter("hookcast_api_requests_total", "Requests answered, by class of status.", label);
