@@ -224,7 +224,7 @@ static const struct setting TABLE[] = {
      .max = 1024 * TIB,
      .argument = "SIZE",
      .use = USE_DISPATCH,
-     .help = "Past this size of the database the oldest days of the log go early, with an error in the log."},
+     .help = "Past this size of the database the oldest days of the log go early, with a warning in the log."},
     {.option = "smtp-url",
      .type = SETTING_TEXT,
      FIELD(smtp_url),

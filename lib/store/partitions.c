@@ -251,18 +251,28 @@ static enum status finalize(struct connection *connection, const char *lock_time
     return status;
 }
 
-/* Name, and the commands that mark and detach, of each day past its time. Never yesterday or after; and nothing of a
- * table that still has a pending one, because that is refused. */
-static const struct statement EXPIRED = {"WITH " PARENTS "," PARTS_WHERE(
-    "true") " "
-            "SELECT q.name, format('COMMENT ON TABLE %s.%I IS %L', q.schema, q.name, '" DROP_MARK "'),"
-            " format('ALTER TABLE %s.%I DETACH PARTITION %s.%I CONCURRENTLY', p.schema, p.name, "
-            "q.schema, q.name)"
-            " FROM parts q JOIN parents p ON p.oid = q.parent"
-            " WHERE q.upper <= clock_timestamp() - CASE WHEN p.is_log THEN $1 ELSE $2 END * interval '1 millisecond'"
-            " AND q.upper < date_trunc('day', clock_timestamp())"
-            " AND NOT EXISTS (SELECT FROM parts o WHERE o.parent = q.parent AND o.pending)"
-            " ORDER BY q.upper, q.name"};
+/* Name, and the commands that mark and detach, of days (q) before yesterday. Nothing of a table (p) that still has a
+ * pending one, because that is refused. */
+#define GOING(columns)                                                                                                 \
+    "WITH " PARENTS                                                                                                    \
+    "," PARTS_WHERE("true") ","                                                                                        \
+                            "ended AS ("                                                                               \
+                            " SELECT q.* FROM parts q WHERE q.upper < date_trunc('day', clock_timestamp())"            \
+                            " AND NOT EXISTS (SELECT FROM parts o WHERE o.parent = q.parent AND o.pending)) "          \
+                            "SELECT q.name, format('COMMENT ON TABLE %s.%I IS %L', q.schema, q.name, '" DROP_MARK      \
+                            "'),"                                                                                      \
+                            " format('ALTER TABLE %s.%I DETACH PARTITION %s.%I CONCURRENTLY', p.schema, p.name, "      \
+                            "q.schema, q.name)" columns " FROM ended q JOIN parents p ON p.oid = q.parent "
+
+/* Each one past its time. */
+static const struct statement EXPIRED = {
+    GOING("") "WHERE q.upper <= clock_timestamp() - CASE WHEN p.is_log THEN $1 ELSE $2 END * interval '1 millisecond'"
+              " ORDER BY q.upper, q.name"};
+
+/* The oldest of all, and its size. */
+static const struct statement OLDEST = {
+    GOING(", pg_total_relation_size(format('%s.%I', q.schema, q.name)::regclass)") //
+    "WHERE q.upper = (SELECT min(upper) FROM ended) ORDER BY q.name"};
 
 /* The mark, then the detaching; only the latter must not be cut off. */
 static enum status detach(struct connection *connection, const struct result *expired, int row, struct error *error) {
@@ -316,7 +326,7 @@ static enum status drop_detached(struct connection *connection, struct error *er
         struct span name = result_text(detached, row, 0);
         status = run_column(connection, detached, row, 1, error);
         if (status == STATUS_OK)
-            log_info("partitions", "dropped a day past its retention", LOG_SPAN("table", name));
+            log_info("partitions", "dropped a day", LOG_SPAN("table", name));
         else if (status == STATUS_CONFLICT) /* somebody reads it by its own name: the next maintenance drops it */
             status = STATUS_OK;
     }
@@ -344,9 +354,75 @@ static enum status maintain(struct connection *connection, int64_t retention_ms,
     return status;
 }
 
+/* The size without what is on its way out. */
+static const struct statement SIZE = {
+    "SELECT pg_database_size(current_database()) - coalesce(sum(pg_total_relation_size(objoid)), 0)::int8"
+    " FROM pg_description WHERE classoid = 'pg_class'::regclass AND objsubid = 0 AND description = '" DROP_MARK "'"};
+
+static enum status read_size(struct connection *connection, int64_t *ret_bytes, struct error *error) {
+    struct result *result;
+    enum status status = connection_run(connection, &SIZE, NULL, &result, error);
+    if (status != STATUS_OK)
+        return status;
+    *ret_bytes = result_int(result, 0, 0);
+    result_free(&result);
+    return STATUS_OK;
+}
+
+static enum status detach_oldest(struct connection *connection, int64_t size_bytes, int64_t max_bytes,
+                                 bool *ret_detached, struct error *error) {
+    struct result *oldest;
+    enum status status = connection_run(connection, &OLDEST, NULL, &oldest, error);
+    if (status != STATUS_OK)
+        return status;
+    if (result_rows(oldest) == 0)
+        log_warn("partitions", "the database is larger than its limit, and no day before yesterday is left to drop",
+                 LOG_INT("database_bytes", size_bytes), LOG_INT("limit_bytes", max_bytes));
+    for (int row = 0; row < result_rows(oldest) && connection_is_open(connection); row++) {
+        enum status one = detach(connection, oldest, row, error);
+        if (one != STATUS_OK) {
+            status = one;
+            continue;
+        }
+        *ret_detached = true;
+        log_warn("partitions", "the database is larger than its limit: its oldest day goes early",
+                 LOG_SPAN("table", result_text(oldest, row, 0)), LOG_INT("table_bytes", result_int(oldest, row, 3)),
+                 LOG_INT("database_bytes", size_bytes), LOG_INT("limit_bytes", max_bytes));
+    }
+    result_free(&oldest);
+    return status;
+}
+
+/* What one of all processes does at a time, and what it is given. */
+struct task {
+    enum status (*run)(struct connection *connection, struct task *task, struct error *error);
+    int64_t retention_ms;
+    int64_t payload_retention_ms;
+    int64_t max_bytes;
+    bool detached;
+};
+
+static enum status run_maintain(struct connection *connection, struct task *task, struct error *error) {
+    return maintain(connection, task->retention_ms, task->payload_retention_ms, error);
+}
+
+static enum status run_limit(struct connection *connection, struct task *task, struct error *error) {
+    int64_t size_bytes = 0;
+    enum status status = read_size(connection, &size_bytes, error);
+    if (status != STATUS_OK || size_bytes <= task->max_bytes)
+        return status;
+    status = detach_oldest(connection, size_bytes, task->max_bytes, &task->detached, error);
+    if (!connection_is_open(connection) || !task->detached)
+        return status;
+    struct error own;
+    enum status dropped = drop_detached(connection, &own);
+    if (status == STATUS_OK && dropped != STATUS_OK)
+        status = error_set(error, dropped, "%s", own.text);
+    return status;
+}
+
 /* Only one waits; what it has done is done for all. */
-static enum status maintain_alone(struct connection *connection, int64_t retention_ms, int64_t payload_retention_ms,
-                                  struct error *error) {
+static enum status run_alone(struct connection *connection, struct task *task, struct error *error) {
     static const struct statement LOCK = {"SELECT pg_try_advisory_lock(" LOCK_MAINTAIN ")"};
     struct result *result;
     enum status status = connection_run(connection, &LOCK, NULL, &result, error);
@@ -356,7 +432,7 @@ static enum status maintain_alone(struct connection *connection, int64_t retenti
     result_free(&result);
     if (!ours)
         return STATUS_OK;
-    status = maintain(connection, retention_ms, payload_retention_ms, error);
+    status = task->run(connection, task, error);
     struct error ignored;
     if (connection_is_open(connection) &&
         connection_exec(connection, "SELECT pg_advisory_unlock(" LOCK_MAINTAIN "); SET lock_timeout = 0", &ignored) !=
@@ -366,8 +442,7 @@ static enum status maintain_alone(struct connection *connection, int64_t retenti
 }
 
 /* A detaching that is cut off stays pending, so the session's own limits are put aside meanwhile. */
-enum status partitions_maintain(struct connection *connection, int64_t retention_ms, int64_t payload_retention_ms,
-                                struct error *error) {
+static enum status run_unhurried(struct connection *connection, struct task *task, struct error *error) {
     struct buffer restore;
     buffer_init(&restore, 128);
     buffer_text(&restore, "SET statement_timeout = '");
@@ -378,12 +453,28 @@ enum status partitions_maintain(struct connection *connection, int64_t retention
     if (status == STATUS_OK) {
         int64_t timeout_ms = connection_timeout(connection);
         connection_set_timeout(connection, DAY_MS);
-        status = maintain_alone(connection, retention_ms, payload_retention_ms, error);
+        status = run_alone(connection, task, error);
         connection_set_timeout(connection, timeout_ms);
         struct error ignored;
         if (connection_is_open(connection) && connection_exec(connection, restore.data, &ignored) != STATUS_OK)
             connection_close(connection);
     }
     buffer_deinit(&restore);
+    return status;
+}
+
+enum status partitions_maintain(struct connection *connection, int64_t retention_ms, int64_t payload_retention_ms,
+                                struct error *error) {
+    struct task task = {
+        .run = run_maintain, .retention_ms = retention_ms, .payload_retention_ms = payload_retention_ms};
+    return run_unhurried(connection, &task, error);
+}
+
+enum status partitions_limit_size(struct connection *connection, int64_t max_bytes, bool *ret_dropped,
+                                  struct error *error) {
+    struct task task = {.run = run_limit, .max_bytes = max_bytes};
+    enum status status = run_unhurried(connection, &task, error);
+    if (status == STATUS_OK)
+        *ret_dropped = task.detached;
     return status;
 }

@@ -21,6 +21,14 @@ MUST_USE enum status partitions_ensure(struct connection *connection, struct err
 MUST_USE enum status partitions_maintain(struct connection *connection, int64_t retention_ms,
                                          int64_t payload_retention_ms, struct error *error);
 
+/* When the database takes more than max_bytes on disk: the oldest day of all tables by day, logs and events alike, goes
+ * before its time, with a warning that has its name and size, however long its retention. At most one day a call, and
+ * never yesterday, today or after: then only the warning. What other maintenance has marked to go does not count.
+ * ret_dropped: a day has gone, or goes as soon as nobody reads it. Waits, and is done by one process alone, as
+ * partitions_maintain. */
+MUST_USE enum status partitions_limit_size(struct connection *connection, int64_t max_bytes, bool *ret_dropped,
+                                           struct error *error);
+
 /* What a flush asks first (rule D2), in its transaction: the database's clock, and a range around it for which every
  * table by day has attached partitions that are not being taken off; lower_ms is in it, upper_ms is not. now_ms may lie
  * outside, created_at has to lie inside: see partitions_clamp. Costs the server 0.2 ms; looks no further than the days

@@ -358,6 +358,71 @@ static void test_a_dropping_that_was_cut_off_is_made_up_for(void **state) {
     mem_free(name);
 }
 
+static int64_t database_bytes(void) {
+    return strtoll(pg_fixture_ask(connection, "SELECT pg_database_size(current_database())"), NULL, 10);
+}
+
+static bool limit(int64_t max_bytes) {
+    bool dropped = false;
+    if (partitions_limit_size(connection, max_bytes, &dropped, &error) != STATUS_OK)
+        fail_msg("%s", error.text);
+    return dropped;
+}
+
+static void test_past_the_limit_of_size_the_oldest_day_goes(void **state) {
+    (void)state;
+    ensure();
+    add_day("events", 5);
+    add_day("delivery_logs", 5);
+    add_day("delivery_logs", 4);
+    add_day("rejected_events", 2);
+    char *names[] = {day_name("events", 5), day_name("delivery_logs", 5), day_name("delivery_logs", 4),
+                     day_name("rejected_events", 2)};
+    assert_false(limit(database_bytes() + 1));
+    assert_string_equal(pg_fixture_ask(connection, COUNT), "31");
+    /* A day at a time, logs and events together. */
+    assert_true(limit(1));
+    assert_false(exists(names[0]));
+    assert_false(exists(names[1]));
+    assert_true(exists(names[2]));
+    assert_true(limit(1));
+    assert_false(exists(names[2]));
+    assert_true(exists(names[3]));
+    assert_true(limit(1));
+    assert_false(exists(names[3]));
+    /* Never what may still be written. */
+    assert_false(limit(1));
+    assert_string_equal(pg_fixture_ask(connection, COUNT), ALL);
+    assert_string_equal(pg_fixture_ask(connection, "SHOW statement_timeout"), "34s");
+    assert_string_equal(pg_fixture_ask(connection, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"), "0");
+    for (int i = 0; i < 4; i++)
+        mem_free(names[i]);
+}
+
+static void test_what_is_going_already_counts_as_gone(void **state) {
+    (void)state;
+    ensure();
+    add_day("rejected_events", 61);
+    add_day("rejected_events", 60);
+    char *first = day_name("rejected_events", 61), *second = day_name("rejected_events", 60), sql[256];
+    pg_fixture_exec(
+        connection,
+        "INSERT INTO rejected_events (created_at, id, code, reason, topic, part, record_offset, record_time, headers)"
+        " SELECT date_trunc('day', now()) - n * interval '1 day', gen_random_uuid(), 'c', repeat('r', 500), 't', 0, 0,"
+        " now(), '' FROM generate_series(60, 61) n, generate_series(1, 2000)");
+    int64_t limit_bytes = database_bytes() - 100000;
+    snprintf(sql, sizeof(sql),
+             "COMMENT ON TABLE %s IS 'hookcast: to be dropped'; ALTER TABLE rejected_events DETACH PARTITION %s", first,
+             first);
+    pg_fixture_exec(connection, sql);
+    assert_false(limit(limit_bytes));
+    assert_true(exists(second));
+    assert_true(limit(limit_bytes - 3000000));
+    assert_false(exists(first));
+    assert_false(exists(second));
+    mem_free(first), mem_free(second);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_days_ahead, setup, teardown),
@@ -373,6 +438,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_D1_a_missing_day_is_made_while_a_detach_waits, setup, teardown),
         cmocka_unit_test_setup_teardown(test_D1_a_pending_detach_is_completed_first, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_dropping_that_was_cut_off_is_made_up_for, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_past_the_limit_of_size_the_oldest_day_goes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_is_going_already_counts_as_gone, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
