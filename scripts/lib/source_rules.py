@@ -49,10 +49,10 @@ def is_c(path):
 
 def check_include(path, quote, target):
     """What is wrong with an include, or None."""
-    if target.startswith("../") or "/../" in target:
-        return "an include leaves its room"
     if path.startswith("tests/"):
         return None
+    if target.startswith("../") or "/../" in target:
+        return "an include leaves its room"
     if quote == '"' and path.startswith("lib/") and "/" not in target:
         return f'include "{target}" with its room'
     room = path.split("/")[1]
