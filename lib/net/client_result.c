@@ -6,6 +6,13 @@
 /* What a receiver may ask for at most; the retry policy has a ceiling of its own. */
 #define RETRY_AFTER_MAX_S (366 * 86400LL)
 
+/* A header line past curl's own limit; 8.6 gave it a code of its own. */
+#if LIBCURL_VERSION_NUM >= 0x080600
+#define LINE_TOO_LONG CURLE_TOO_LARGE
+#else
+#define LINE_TOO_LONG CURLE_OUT_OF_MEMORY
+#endif
+
 const char *client_result_name(enum client_result result) {
     static const char *const NAMES[] = {
         [CLIENT_ANSWERED] = "answered",
@@ -47,7 +54,7 @@ static enum client_result result_of_code(CURLcode code) {
     case CURLE_WEIRD_SERVER_REPLY:
     case CURLE_BAD_CONTENT_ENCODING:
     case CURLE_WRITE_ERROR:
-    case CURLE_OUT_OF_MEMORY: /* a header line past curl's own limit */
+    case LINE_TOO_LONG:
         return CLIENT_BAD_RESPONSE;
     case CURLE_URL_MALFORMAT:
         return CLIENT_BAD_URL;
@@ -83,7 +90,7 @@ void result_detail(const struct exchange *exchange, enum client_result result, C
         text = exchange->refused;
     else if (result == CLIENT_TOO_MANY_LOOKUPS)
         text = "too many name look-ups are under way";
-    else if (exchange->header_bytes > HEADER_LIMIT_BYTES || code == CURLE_OUT_OF_MEMORY)
+    else if (exchange->header_bytes > HEADER_LIMIT_BYTES || code == LINE_TOO_LONG)
         text = "the answer's headers are longer than 64 KiB";
     else if (code == CURLE_OK)
         text = "the connection was closed within the answer's headers";

@@ -99,6 +99,8 @@ static void start_server(const char *versions) {
 }
 
 static void stop_server(void) {
+    if (tls.pid <= 0) /* the setup failed before; 0 would be this process's whole group */
+        return;
     kill(tls.pid, SIGKILL);
     waitpid(tls.pid, NULL, 0);
     close(tls.out);
