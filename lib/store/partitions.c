@@ -253,7 +253,7 @@ static enum status finalize(struct connection *connection, const char *lock_time
 
 /* Name, and the commands that mark and detach, of days (q) before yesterday. Nothing of a table (p) that still has a
  * pending one, because that is refused. */
-#define GOING(columns)                                                                                                 \
+#define GOING(columns, condition)                                                                                      \
     "WITH " PARENTS                                                                                                    \
     "," PARTS_WHERE("true") ","                                                                                        \
                             "ended AS ("                                                                               \
@@ -262,17 +262,17 @@ static enum status finalize(struct connection *connection, const char *lock_time
                             "SELECT q.name, format('COMMENT ON TABLE %s.%I IS %L', q.schema, q.name, '" DROP_MARK      \
                             "'),"                                                                                      \
                             " format('ALTER TABLE %s.%I DETACH PARTITION %s.%I CONCURRENTLY', p.schema, p.name, "      \
-                            "q.schema, q.name)" columns " FROM ended q JOIN parents p ON p.oid = q.parent "
+                            "q.schema, q.name)" columns                                                                \
+                            " FROM ended q JOIN parents p ON p.oid = q.parent WHERE " condition                        \
+                            " ORDER BY q.upper, q.name"
 
 /* Each one past its time. */
 static const struct statement EXPIRED = {
-    GOING("") "WHERE q.upper <= clock_timestamp() - CASE WHEN p.is_log THEN $1 ELSE $2 END * interval '1 millisecond'"
-              " ORDER BY q.upper, q.name"};
+    GOING("", "q.upper <= clock_timestamp() - CASE WHEN p.is_log THEN $1 ELSE $2 END * interval '1 millisecond'")};
 
 /* The oldest of all, and its size. */
-static const struct statement OLDEST = {
-    GOING(", pg_total_relation_size(format('%s.%I', q.schema, q.name)::regclass)") //
-    "WHERE q.upper = (SELECT min(upper) FROM ended) ORDER BY q.name"};
+static const struct statement OLDEST = {GOING(", pg_total_relation_size(format('%s.%I', q.schema, q.name)::regclass)",
+                                              "q.upper = (SELECT min(upper) FROM ended)")};
 
 /* The mark, then the detaching; only the latter must not be cut off. */
 static enum status detach(struct connection *connection, const struct result *expired, int row, struct error *error) {
