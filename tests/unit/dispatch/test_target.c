@@ -1,0 +1,300 @@
+#include "dispatch/target.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "dispatch_fixture.h"
+
+static struct keyring *keyring;
+static struct error error;
+
+static int open_keyring(void **state) {
+    (void)state;
+    return keyring_new(SPAN_LITERAL(FIXTURE_KEY), &keyring, &error) == STATUS_OK ? 0 : -1;
+}
+
+static int close_keyring(void **state) {
+    (void)state;
+    keyring_free(&keyring);
+    return 0;
+}
+
+/* The references of the caller's own go with it. */
+static struct target *target_of(const struct subscription_spec *spec) {
+    struct subscription *subscription = fixture_subscription_of(spec, NULL);
+    struct target *target = target_new(subscription);
+    subscription_unref(&subscription);
+    return target;
+}
+
+static struct target *plain_target(void) {
+    struct subscription_spec spec = fixture_spec(1, "http://127.0.0.1/");
+    return target_of(&spec);
+}
+
+static struct buffer sealed(const struct uuid *id, const char *plain) {
+    struct buffer out;
+    char context[UUID_TEXT_LEN + 1];
+    uuid_format(id, context);
+    buffer_init(&out, 64 * 1024);
+    keyring_seal(keyring, span_of(context), span_of(plain), &out);
+    return out;
+}
+
+/* Intake counts what it hands to a lane. */
+static struct delivery *queued(struct target *target, int64_t offset) {
+    target->subscription->gate->queued++;
+    return fixture_delivery(offset, target->subscription, NULL);
+}
+
+static int64_t next_offset(struct target *target) {
+    struct delivery *delivery = target_dequeue(target);
+    int64_t offset = delivery ? delivery->event->offset : -1;
+    delivery_free(&delivery);
+    return offset;
+}
+
+static void test_first_attempts_and_rows_take_turns(void **state) {
+    (void)state;
+    struct target *target = plain_target();
+    assert_false(target_has_waiting(target));
+    for (int64_t offset = 0; offset < 3; offset++)
+        target_enqueue(target, queued(target, offset), 1000);
+    for (int64_t offset = 10; offset < 12; offset++)
+        target_enqueue(target, fixture_row(offset, target->subscription), 1000);
+    assert_int_equal(target->first_count, 3);
+    assert_int_equal(target->row_count, 2);
+    const int64_t order[] = {0, 10, 1, 11, 2, -1};
+    for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++)
+        assert_int_equal(next_offset(target), order[i]);
+    assert_int_equal(target->subscription->gate->queued, 0);
+    assert_int_equal(target->first_count + target->row_count, 0);
+    target_free(&target);
+    assert_null(target);
+}
+
+static void test_what_could_not_start_is_the_next_again(void **state) {
+    (void)state;
+    struct target *target = plain_target();
+    target_enqueue(target, queued(target, 0), 0);
+    target_enqueue(target, queued(target, 1), 0);
+    struct delivery *first = target_dequeue(target);
+    assert_int_equal(target->subscription->gate->queued, 1);
+    target_requeue(target, first);
+    assert_int_equal(target->subscription->gate->queued, 2);
+    target_enqueue(target, fixture_row(10, target->subscription), 0);
+    target_enqueue(target, fixture_row(11, target->subscription), 0);
+    struct delivery *row = target_dequeue(target);
+    assert_int_equal(row->event->offset, 10);
+    target_requeue(target, row);
+    assert_int_equal(target->subscription->gate->queued, 2);
+    int64_t sum = 0;
+    assert_int_equal(next_offset(target), 0);
+    assert_int_equal(next_offset(target), 10);
+    while (target_has_waiting(target))
+        sum += next_offset(target);
+    assert_int_equal(sum, 1 + 11);
+    assert_int_equal(target->subscription->gate->queued, 0);
+    target_free(&target);
+}
+
+static void test_the_oldest_says_how_long_one_waits(void **state) {
+    (void)state;
+    struct target *target = plain_target();
+    assert_int_equal(target_wait_ms(target, 5000), 0);
+    target_enqueue(target, queued(target, 0), 4000);
+    target_enqueue(target, queued(target, 1), 4900);
+    assert_int_equal(target_wait_ms(target, 5000), 1000);
+    target_enqueue(target, fixture_row(2, target->subscription), 3000);
+    assert_int_equal(target_wait_ms(target, 5000), 2000);
+    while (target_has_waiting(target))
+        next_offset(target);
+    assert_int_equal(target_wait_ms(target, 5000), 0);
+    target_free(&target);
+}
+
+static void test_only_a_newer_version_takes_over(void **state) {
+    (void)state;
+    struct target *target = plain_target();
+    struct subscription *old = subscription_ref(target->subscription);
+    struct subscription_spec spec = fixture_spec(1, "http://127.0.0.1/new");
+    spec.version = 2;
+    spec.max_in_flight = 3;
+    struct subscription *newer = fixture_subscription_of(&spec, old->gate);
+    assert_int_equal(target_prepare(target, keyring, &error), STATUS_OK);
+    assert_false(target_set_version(target, old));
+    assert_true(target->prepared);
+    assert_true(target_set_version(target, newer));
+    assert_false(target->prepared);
+    assert_ptr_equal(target->subscription, newer);
+    assert_int_equal(target->endpoint.max_in_flight, 3);
+    assert_false(target_set_version(target, old));
+    assert_ptr_equal(target->subscription, newer);
+    assert_int_equal(old->refs, 1);
+    target_free(&target);
+    subscription_unref(&newer);
+    subscription_unref(&old);
+}
+
+static void test_the_gate_says_how_many_rows_may_come(void **state) {
+    (void)state;
+    struct target *target = plain_target();
+    struct gate *gate = target->subscription->gate;
+    target_publish(target, 0);
+    assert_int_equal(gate->slots, 2 * ENDPOINT_START_CAP); /* the whole cap, and as much again in the queue */
+    target_enqueue(target, queued(target, 0), 0);
+    target_publish(target, 0);
+    assert_int_equal(gate->slots, ENDPOINT_START_CAP); /* half of it, while first attempts wait */
+    for (int64_t offset = 10; offset < 13; offset++)
+        target_enqueue(target, fixture_row(offset, target->subscription), 0);
+    target_publish(target, 0);
+    assert_int_equal(gate->slots, ENDPOINT_START_CAP - 3);
+    assert_int_equal(next_offset(target), 0);
+    struct delivery *row = target_dequeue(target);
+    target_started(target, row, 100);
+    assert_int_equal(row->started_ms, 100);
+    assert_int_equal(target->rows_in_flight, 1);
+    target_publish(target, 100);
+    assert_int_equal(gate->slots, 2 * ENDPOINT_START_CAP - 3); /* what is under way counts as what waits */
+    target_ended(target, row, SIGN_GOOD, 200);
+    assert_int_equal(target->rows_in_flight, 0);
+    delivery_free(&row);
+    while (target_has_waiting(target))
+        next_offset(target);
+    gate->slots = 0;
+    struct gate *kept = gate;
+    struct subscription *subscription = subscription_ref(target->subscription);
+    target_free(&target);
+    assert_int_equal(kept->slots, ENDPOINT_START_CAP); /* a forgotten endpoint may get rows again */
+    subscription_unref(&subscription);
+}
+
+static void test_an_open_circuit_lets_one_row_come_when_it_may_be_probed(void **state) {
+    (void)state;
+    struct target *target = plain_target();
+    struct gate *gate = target->subscription->gate;
+    for (int i = 0; i < ENDPOINT_NETWORK_FAILURES; i++) {
+        struct delivery *delivery = fixture_delivery(i, target->subscription, NULL);
+        target_started(target, delivery, 0);
+        target_ended(target, delivery, SIGN_DOWN, 0);
+        delivery_free(&delivery);
+    }
+    assert_int_equal(target->endpoint.state, ENDPOINT_OPEN);
+    target_publish(target, 0);
+    assert_int_equal(gate->slots, 0);
+    target_publish(target, endpoint_wake_ms(&target->endpoint));
+    assert_int_equal(gate->slots, 1);
+    target_free(&target);
+}
+
+static void test_secrets_and_headers_are_opened_once_a_version(void **state) {
+    (void)state;
+    struct subscription_spec spec = fixture_spec(1, "http://127.0.0.1/");
+    struct buffer secrets = sealed(&spec.id, "[{\"secret\":\"a-secret-text\",\"until_ms\":null}]");
+    struct buffer headers = sealed(&spec.id, "{\"X-One\":\"1\",\"X-Break\":\"a\\r\\nX-Evil: 1\",\"X-Empty\":\"\"}");
+    spec.sealed_secrets = buffer_view(&secrets);
+    spec.sealed_headers = buffer_view(&headers);
+    spec.signature_style = SIGNATURE_STANDARD;
+    struct target *target = target_of(&spec);
+    assert_int_equal(target_prepare(target, keyring, &error), STATUS_OK);
+    assert_non_null(target->signer);
+    assert_string_equal(target->content_type, "application/json");
+    assert_int_equal(target->own_header_count, 3);
+    static const char *const LINES[] = {"X-One: 1", "X-Break: a  X-Evil: 1", "X-Empty: "};
+    for (size_t i = 0; i < 3; i++) {
+        assert_true(span_is(target->own_headers[i].line, LINES[i]));
+        assert_int_equal(target->own_headers[i].line.data[target->own_headers[i].line.len], '\0');
+    }
+    struct signer *signer = target->signer;
+    assert_int_equal(target_prepare(target, keyring, &error), STATUS_OK);
+    assert_ptr_equal(target->signer, signer);
+    assert_int_equal(target->own_header_count, 3);
+    target_free(&target);
+    buffer_deinit(&secrets);
+    buffer_deinit(&headers);
+}
+
+static void test_a_secret_that_ran_out_signs_no_more(void **state) {
+    (void)state;
+    struct subscription_spec spec = fixture_spec(1, "http://127.0.0.1/");
+    char text[256];
+    snprintf(text, sizeof(text),
+             "[{\"secret\":\"the-newest\",\"until_ms\":null},{\"secret\":\"a-while-yet\",\"until_ms\":%lld},"
+             "{\"secret\":\"no-longer\",\"until_ms\":%lld}]",
+             (long long)clock_wall_ms() + 60000, (long long)clock_wall_ms() - 1);
+    struct buffer secrets = sealed(&spec.id, text), header;
+    spec.sealed_secrets = buffer_view(&secrets);
+    spec.signature_style = SIGNATURE_STANDARD;
+    struct target *target = target_of(&spec);
+    assert_int_equal(target_prepare(target, keyring, &error), STATUS_OK);
+    assert_true(target->prepared_until_ms > clock_wall_ms());
+    buffer_init(&header, 1024);
+    signer_standard(target->signer, SPAN_LITERAL("id"), 1, SPAN_LITERAL("body"), &header);
+    size_t signatures = 1;
+    for (size_t i = 0; i < header.len; i++)
+        signatures += header.data[i] == ' ';
+    assert_int_equal(signatures, 2);
+    int64_t until_ms = target->prepared_until_ms;
+    target->prepared_until_ms = clock_wall_ms() - 1; /* as if the minute were over */
+    assert_int_equal(target_prepare(target, keyring, &error), STATUS_OK);
+    assert_int_equal(target->prepared_until_ms, until_ms); /* it was made anew */
+    buffer_deinit(&header);
+    target_free(&target);
+    buffer_deinit(&secrets);
+}
+
+static void test_what_another_key_or_row_sealed_stays_shut(void **state) {
+    (void)state;
+    struct uuid other = fixture_uuid(2);
+    struct buffer secrets = sealed(&other, "[{\"secret\":\"of-another-row\",\"until_ms\":null}]");
+    struct subscription_spec spec = fixture_spec(1, "http://127.0.0.1/");
+    spec.sealed_secrets = buffer_view(&secrets);
+    spec.signature_style = SIGNATURE_HEX;
+    struct target *target = target_of(&spec);
+    assert_int_equal(target_prepare(target, keyring, &error), STATUS_INVALID);
+    assert_null(strstr(error.text, "of-another-row"));
+    assert_false(target->prepared);
+    assert_int_equal(target_prepare(target, keyring, &error), STATUS_INVALID);
+    target_free(&target);
+
+    spec.signature_style = SIGNATURE_NONE; /* then nobody has to open it */
+    target = target_of(&spec);
+    assert_int_equal(target_prepare(target, keyring, &error), STATUS_OK);
+    assert_null(target->signer);
+    target_free(&target);
+    buffer_deinit(&secrets);
+}
+
+static void test_a_format_that_is_none_is_named(void **state) {
+    (void)state;
+    struct subscription_spec spec = fixture_spec(1, "http://127.0.0.1/");
+    spec.format = SPAN_LITERAL("yaml");
+    struct target *target = target_of(&spec);
+    assert_int_equal(target_prepare(target, keyring, &error), STATUS_INVALID);
+    assert_non_null(strstr(error.text, "yaml"));
+    target_free(&target);
+    spec.format = SPAN_LITERAL("custom");
+    spec.format_template = SPAN_LITERAL("{\"n\":\"{{payload.n}}\"}");
+    target = target_of(&spec);
+    assert_int_equal(target_prepare(target, keyring, &error), STATUS_OK);
+    target_free(&target);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_first_attempts_and_rows_take_turns),
+        cmocka_unit_test(test_what_could_not_start_is_the_next_again),
+        cmocka_unit_test(test_the_oldest_says_how_long_one_waits),
+        cmocka_unit_test(test_only_a_newer_version_takes_over),
+        cmocka_unit_test(test_the_gate_says_how_many_rows_may_come),
+        cmocka_unit_test(test_an_open_circuit_lets_one_row_come_when_it_may_be_probed),
+        cmocka_unit_test(test_secrets_and_headers_are_opened_once_a_version),
+        cmocka_unit_test(test_a_secret_that_ran_out_signs_no_more),
+        cmocka_unit_test(test_what_another_key_or_row_sealed_stays_shut),
+        cmocka_unit_test(test_a_format_that_is_none_is_named),
+    };
+    return cmocka_run_group_tests(tests, open_keyring, close_keyring);
+}
