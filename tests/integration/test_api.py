@@ -1,7 +1,9 @@
 """The REST API against SeaNotify's document, and what the contract adds: errors, tenants, secrets."""
 import json
+import os
 import re
 import socket
+import subprocess
 import threading
 import time
 import urllib.request
@@ -10,6 +12,7 @@ import uuid
 import pytest
 from support.api import Api
 from support.installation import find_key
+from support.process import ROOT, base_environment
 
 ALL = "/api/v1/workspaces/{}/subscription"
 PRINTED_CREATE = {
@@ -691,3 +694,39 @@ def test_what_is_under_way_is_answered_before_the_end(database_only, api):
     locker.close()
     assert answers[0].status == 200 and answers[0].json["name"] == "late"
     assert database_only.api_process.wait() == 0
+
+
+# docs/api.md.
+
+
+def page_lines():
+    with open(os.path.join(ROOT, "docs", "api.md"), encoding="utf-8") as page:
+        return [line for block in re.findall(r"^```sh\n(.*?)^```$", page.read(), re.MULTILINE | re.DOTALL)
+                for line in block.splitlines() if line.startswith("curl ")]
+
+
+def test_every_line_of_the_page_runs(database_only):
+    own = database_only.api.with_key(database_only.key("acme"))
+    statuses = []
+    for line in page_lines():
+        env = {"API": own.url, "KEY": own.key, "SUBSCRIPTION": created(own, "acme")["id"]}
+        done = subprocess.run(["bash", "-c", line.replace("curl ", "curl -sS -o /dev/null -w '%{http_code}' ", 1)],
+                              env={**base_environment(), **env}, capture_output=True, text=True, timeout=30, check=False)
+        assert done.returncode == 0, f"{line}: {done.stderr}"
+        statuses.append(int(done.stdout))
+    assert statuses == [201, 200, 200, 200, 200, 200, 204, 200, 200, 200]
+
+
+def test_the_page_has_a_line_for_each_route():
+    pages = {(re.search(r"-X (\w+)", line) or re.search(r"(POST)", "POST" if " -d " in line else "") or ["", "GET"])[1] + " " +
+             re.search(r"\$API([^?\"]*)", line).group(1) for line in page_lines()}
+    sources = ""
+    for name in ("api.c", "subscription_routes.c", "event_type_routes.c"):
+        with open(os.path.join(ROOT, "lib", "api", name), encoding="utf-8") as source:
+            sources += source.read()
+    all_path = re.search(r'#define ALL "([^"]*)"', sources).group(1)
+    routed = set()
+    for method, path in re.findall(r'^ +\{"([A-Z]+)", ([^,]*), ', sources, re.MULTILINE):
+        path = path.replace("ONE", 'ALL "/{subscription_id}"').replace("ALL", f'"{all_path}"').replace('" "', "").strip('"')
+        routed.add(f"{method} {path}".replace("{workspace_id}", "acme").replace("{subscription_id}", "$SUBSCRIPTION"))
+    assert len(routed) == 10 and pages == routed
