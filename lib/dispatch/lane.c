@@ -88,6 +88,7 @@ static void lease_in_flight(struct lane *lane, struct delivery *delivery) {
     delivery->has_row = true;
     delivery->parked_in_flight = true;
     delivery->fence = 1;
+    delivery->lease_deadline_ms = delivery->started_ms + lane->settings.settings->timeout_ms;
     atomic_fetch_sub_explicit(&lane->settings.budget->in_flight, 1, memory_order_relaxed);
 }
 

@@ -73,7 +73,8 @@ static void on_taken(struct recorder *recorder, struct taken *taken) {
 /* The answer to what was parked under way, while its event still waits for others: the row that it would end has not been
  * written, so the answer takes its place and the row is never made. */
 static bool replaces_lease(struct delivery *answer) {
-    struct tracked *tracked = answer->parked_in_flight && answer->partition ? answer->partition->tracked : NULL;
+    bool ends_it = answer->parked_in_flight && answer->outcome == OUTCOME_ATTEMPTED;
+    struct tracked *tracked = ends_it && answer->partition ? answer->partition->tracked : NULL;
     struct taken *taken;
     struct delivery *lease;
     if (!tracked)
@@ -335,12 +336,11 @@ static void look_at_heads(struct recorder *recorder) {
 
 /* Moves what is ready into a flush. Settling in the trackers happens here, once, whether or not the transaction works at the
  * first try. */
-static void fill_flush(struct recorder *recorder) {
+static int64_t fill_with_taken(struct recorder *recorder, int64_t limit) {
     struct flush *flush = &recorder->flush;
-    int64_t count = 0;
     struct taken *taken;
-    struct delivery *delivery;
-    while (count < FLUSH_MAX_DELIVERIES && flush->bytes < FLUSH_MAX_BYTES && (taken = TAILQ_FIRST(&recorder->ready))) {
+    int64_t count = 0;
+    while (count < limit && flush->bytes < FLUSH_MAX_BYTES && (taken = TAILQ_FIRST(&recorder->ready))) {
         TAILQ_REMOVE(&recorder->ready, taken, link);
         TAILQ_INSERT_TAIL(&flush->taken, taken, link);
         count += 1 + taken->expected;
@@ -352,15 +352,25 @@ static void fill_flush(struct recorder *recorder) {
             tracked->in_flush = true;
         }
     }
-    /* A row's outcome never overtakes the event that makes the row. */
-    while (TAILQ_EMPTY(&recorder->ready) && count < FLUSH_MAX_DELIVERIES &&
-           (delivery = TAILQ_FIRST(&recorder->ready_rows))) {
+    return count;
+}
+
+static void fill_flush(struct recorder *recorder) {
+    bool rows_wait = !TAILQ_EMPTY(&recorder->ready_rows);
+    int64_t count = fill_with_taken(recorder, rows_wait ? FLUSH_MAX_DELIVERIES * 3 / 4 : FLUSH_MAX_DELIVERIES);
+    bool all_taken = TAILQ_EMPTY(&recorder->ready);
+    struct delivery *delivery, *next;
+    for (delivery = TAILQ_FIRST(&recorder->ready_rows); delivery && count < FLUSH_MAX_DELIVERIES; delivery = next) {
+        next = TAILQ_NEXT(delivery, link);
+        /* An answer never overtakes the event that makes its row. */
+        if (delivery->parked_in_flight && !all_taken)
+            continue;
         TAILQ_REMOVE(&recorder->ready_rows, delivery, link);
-        TAILQ_INSERT_TAIL(&flush->rows, delivery, link);
+        TAILQ_INSERT_TAIL(&recorder->flush.rows, delivery, link);
         count++;
     }
     recorder->ready_count -= count;
-    flush->made = true;
+    recorder->flush.made = true;
 }
 
 static void publish_progress(struct recorder *recorder) {

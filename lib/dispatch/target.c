@@ -224,7 +224,9 @@ void target_ended(struct target *target, struct delivery *delivery, enum endpoin
  * endpoint has work while the scheduler fetches more. */
 void target_publish(struct target *target, int64_t now_ms) {
     int32_t may = 0;
-    if (target->endpoint.state == ENDPOINT_CLOSED)
+    if (now_ms < target->pause_until_ms)
+        may = 1;
+    else if (target->endpoint.state == ENDPOINT_CLOSED)
         may = 2 * (target->first_count ? (target->endpoint.cap + 1) / 2 : target->endpoint.cap);
     else if (endpoint_slots(&target->endpoint, now_ms) > 0)
         may = 1;
