@@ -187,7 +187,7 @@ int consumer_fd(const struct consumer *consumer) {
     return consumer->fd;
 }
 
-static enum status fill_conf(const struct consumer_settings *settings, rd_kafka_conf_t *conf, struct error *error) {
+enum status consumer_conf(const struct consumer_settings *settings, rd_kafka_conf_t *conf, struct error *error) {
     const struct conf_property properties[] = {
         {"bootstrap.servers", settings->brokers, CONF_ESSENTIAL},
         {"metadata.broker.list", NULL, CONF_RESERVED},
@@ -236,7 +236,7 @@ static enum status fill_conf(const struct consumer_settings *settings, rd_kafka_
 static enum status make_client(struct consumer *consumer, const struct consumer_settings *settings,
                                struct error *error) {
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    enum status status = fill_conf(settings, conf, error);
+    enum status status = consumer_conf(settings, conf, error);
     if (status == STATUS_OK) {
         rd_kafka_conf_set_opaque(conf, consumer);
         rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);

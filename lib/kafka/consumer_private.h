@@ -6,6 +6,7 @@
 #include "kafka/consumer.h"
 
 struct rd_kafka_s;
+struct rd_kafka_conf_s;
 struct rd_kafka_queue_s;
 struct rd_kafka_message_s;
 struct rd_kafka_topic_partition_list_s;
@@ -64,6 +65,10 @@ void consumer_health_deinit(struct consumer *consumer); /* waits up to a second 
 
 /* Starts all assigned partitions again from where they are, because librdkafka starts a failed one only so. */
 void consumer_restart(struct consumer *consumer);
+
+/* The properties of a client for these settings, the operator's among them. */
+MUST_USE enum status consumer_conf(const struct consumer_settings *settings, struct rd_kafka_conf_s *conf,
+                                   struct error *error);
 
 /* The topics that the settings name, as librdkafka wants them. */
 MUST_USE enum status consumer_subscription(const struct consumer_settings *settings,
