@@ -1,4 +1,5 @@
-/* hookcast serve: the REST API and the dispatcher in one process. They know nothing of each other and meet in the database. */
+/* hookcast serve: the REST API and the dispatcher in one process. They know nothing of each other and meet in the
+ * database. */
 #include "api/api.h"
 #include "command.h"
 #include "dispatch/dispatch.h"
@@ -71,10 +72,11 @@ struct command *cmd_serve(void) {
                 .name = "serve",
                 .arguments = "",
                 .summary = "runs the REST API and the dispatcher in one process",
-                .text = "The whole of hookcast in one process: \"hookcast api\" and \"hookcast dispatch\" together. Start\n"
-                        "more of either, here or elsewhere, when one is not enough.\n\n"
-                        "Example, for a look at it on one machine:\n\n"
-                        "  HOOKCAST_INSECURE_DEV=1 hookcast serve --allow-http --allow-nets 127.0.0.0/8\n",
+                .text =
+                    "The whole of hookcast in one process: \"hookcast api\" and \"hookcast dispatch\" together. Start\n"
+                    "more of either, here or elsewhere, when one is not enough.\n\n"
+                    "Example, for a look at it on one machine:\n\n"
+                    "  HOOKCAST_INSECURE_DEV=1 hookcast serve --allow-http --allow-nets 127.0.0.0/8\n",
                 .use = USE_DATABASE | USE_KAFKA | USE_DISPATCH | USE_API | USE_WEBHOOK | USE_SECRETS,
             },
         .run = run,

@@ -9,8 +9,9 @@
 
 #define BUDGET_MAX_BYTES (48 * 1024 * 1024)
 #define BUDGET_MAX_DELIVERIES 32768 /* under way included */
-#define BUDGET_MAX_WAITING 4096 /* not under way: what a lane sends in well under a second, so that waiting for it never makes an
-                                   * endpoint look slow (lane.c, BEHIND_WAIT_MS) */
+#define BUDGET_MAX_WAITING                                                                                             \
+    4096 /* not under way: what a lane sends in well under a second, so that waiting for it never makes an             \
+          * endpoint look slow (lane.c, BEHIND_WAIT_MS) */
 
 struct budget {
     _Atomic int64_t deliveries; /* first attempts, and records without any */

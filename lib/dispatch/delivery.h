@@ -29,7 +29,7 @@ enum message_type {
     MESSAGE_REVOKE,       /* struct revoke_message, intake ⇄ recorder */
     MESSAGE_REREAD,       /* struct reread_message, intake ⇄ recorder */
     MESSAGE_WAKE,         /* struct message alone: look again */
-    MESSAGE_LOST,         /* struct message alone, recorder → intake: the database was restored, read again from progress */
+    MESSAGE_LOST, /* struct message alone, recorder → intake: the database was restored, read again from progress */
 };
 
 struct message {
@@ -67,7 +67,7 @@ struct delivery {
     int64_t lease_deadline_ms; /* monotonic: must not start after this */
     int64_t activation;
 
-    int16_t attempt; /* this one's number, from 1 */
+    int16_t attempt;                 /* this one's number, from 1 */
     int64_t enqueued_ms, started_ms; /* monotonic: when the lane got it, and when it sent it */
 
     /* The outcome. */
@@ -76,8 +76,8 @@ struct delivery {
     struct retry_decision decision;
     int32_t status_code;
     int32_t duration_ms;
-    int64_t sent_at_ms; /* wall; 0: nothing was sent */
-    int64_t due_at_ms;  /* wall; OUTCOME_DELAYED */
+    int64_t sent_at_ms;  /* wall; 0: nothing was sent */
+    int64_t due_at_ms;   /* wall; OUTCOME_DELAYED */
     char *response_body; /* valid UTF-8 without NUL; NULL: none kept */
     size_t response_body_len;
     char *error; /* for people; NULL: none */
@@ -95,19 +95,19 @@ size_t delivery_footprint_bytes(const struct delivery *delivery);
 
 /* One record that intake took, and what is still to come of it. */
 struct taken {
-    struct message message; /* first; MESSAGE_TAKEN */
+    struct message message;  /* first; MESSAGE_TAKEN */
     TAILQ_ENTRY(taken) link; /* in its partition's order, or ready for the flush */
     struct partition *partition;
     int64_t offset;
     struct uuid key;
-    int64_t taken_at_ms; /* monotonic */
+    int64_t taken_at_ms;  /* monotonic */
     bool already_settled; /* announced for the tracker's sake alone */
     int64_t asked_ms;     /* monotonic: when its endpoints were last asked to park */
 
     /* A rejected record's. */
     struct rejected *rejected;
 
-    struct event *event; /* NULL: nothing to write but progress */
+    struct event *event;  /* NULL: nothing to write but progress */
     struct uuid *skipped; /* subscriptions that matched while not active */
     uint32_t skipped_count;
     bool matched; /* write an events row */

@@ -1,5 +1,5 @@
-/* Started from the bottom, so that whoever pushes finds somebody who takes; drained from the top, so that whoever stops has
- * been left alone:
+/* Started from the bottom, so that whoever pushes finds somebody who takes; drained from the top, so that whoever stops
+ * has been left alone:
  *
  *   start:  recorder · lanes · watcher · scheduler · intake
  *   drain:  intake (gives its partitions up) · scheduler · what is under way in the lanes · lanes · recorder · watcher
@@ -95,8 +95,8 @@ static enum status make_threads(struct dispatch *dispatch, struct error *error) 
         return status;
     struct watcher_settings watcher = {settings, dispatch->roster, dispatch->lanes, dispatch->lane_count};
     dispatch->watcher = watcher_new(&watcher);
-    struct scheduler_settings scheduler = {settings,          dispatch->roster,     dispatch->recorder,
-                                           dispatch->lanes,   dispatch->lane_count, &dispatch->pulse,
+    struct scheduler_settings scheduler = {settings,        dispatch->roster,     dispatch->recorder,
+                                           dispatch->lanes, dispatch->lane_count, &dispatch->pulse,
                                            process_id};
     dispatch->scheduler = scheduler_new(&scheduler);
     dispatch->upkeep = upkeep_new(settings);

@@ -1,5 +1,5 @@
-/* Puts the pipeline together: makes the threads, starts them from the bottom, drains them from the top. Belongs to the main
- * thread. */
+/* Puts the pipeline together: makes the threads, starts them from the bottom, drains them from the top. Belongs to the
+ * main thread. */
 #ifndef DISPATCH_DISPATCH_H
 #define DISPATCH_DISPATCH_H
 
@@ -7,8 +7,8 @@
 
 struct dispatch;
 
-/* STATUS_INVALID: a setting, or the schema is missing or older than this program; STATUS_UNAVAILABLE: PostgreSQL is not there.
- * Kafka, and from now on PostgreSQL, are waited for. settings outlive it. */
+/* STATUS_INVALID: a setting, or the schema is missing or older than this program; STATUS_UNAVAILABLE: PostgreSQL is not
+ * there. Kafka, and from now on PostgreSQL, are waited for. settings outlive it. */
 MUST_USE enum status dispatch_new(const struct settings *settings, struct dispatch **ret_dispatch, struct error *error);
 void dispatch_start(struct dispatch *dispatch);
 /* Within settings.drain_timeout_ms. */

@@ -1,6 +1,6 @@
-/* The rhythm: poll until nothing is left or the budget is spent, hand on in batches, commit once a second. Short of budget
- * it just does not poll for a while; for longer, or while PostgreSQL is away, the partitions are paused and polling goes
- * on, so that the group keeps this process. */
+/* The rhythm: poll until nothing is left or the budget is spent, hand on in batches, commit once a second. Short of
+ * budget it just does not poll for a while; for longer, or while PostgreSQL is away, the partitions are paused and
+ * polling goes on, so that the group keeps this process. */
 #include "dispatch/intake.h"
 #include "base/clock.h"
 #include "base/memory.h"
@@ -71,7 +71,8 @@ static void on_event(struct intake *intake, struct consumer_event *event) {
         break;
     case CONSUMER_COMMITTED:
         if (event->error.text[0])
-            log_debug("intake", "Kafka did not take the offsets; progress has them", LOG_TEXT("error", event->error.text));
+            log_debug("intake", "Kafka did not take the offsets; progress has them",
+                      LOG_TEXT("error", event->error.text));
         break;
     case CONSUMER_FAILED:
         log_error("intake", "the consumer failed; joining the group again", LOG_TEXT("error", event->error.text));
@@ -90,15 +91,16 @@ static void set_paused(struct intake *intake, bool paused) {
     if (intake->paused == paused || intake->slot_count == 0)
         return;
     struct topic_partitions list = intake_partitions(intake, false);
-    enum status status = paused ? consumer_pause(intake->consumer, &list, &error)
-                                : consumer_resume(intake->consumer, &list, &error);
+    enum status status =
+        paused ? consumer_pause(intake->consumer, &list, &error) : consumer_resume(intake->consumer, &list, &error);
     topic_partitions_deinit(&list);
     if (status != STATUS_OK)
         log_warn("intake", paused ? "can't pause" : "can't resume", LOG_TEXT("error", error.text));
     intake->paused = paused;
 }
 
-/* A record beyond the window waits here; nothing is polled meanwhile. The recorder parks what holds the window's head. */
+/* A record beyond the window waits here; nothing is polled meanwhile. The recorder parks what holds the window's head.
+ */
 static bool stash_is_taken(struct intake *intake) {
     if (!intake->stashed)
         return true;

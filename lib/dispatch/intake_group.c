@@ -1,6 +1,6 @@
-/* Membership: what the group gives is adopted at the recorder before a record is taken, and what it takes back is settled
- * there before it is let go (rules P3, P4, P7). The group waits for our answers, so nothing here has to be fast; but it
- * must end. */
+/* Membership: what the group gives is adopted at the recorder before a record is taken, and what it takes back is
+ * settled there before it is let go (rules P3, P4, P7). The group waits for our answers, so nothing here has to be
+ * fast; but it must end. */
 #include "base/clock.h"
 #include "base/memory.h"
 #include "core/log.h"
@@ -25,7 +25,8 @@ struct topic_partitions intake_partitions(const struct intake *intake, bool with
         int64_t offset = atomic_load_explicit(&partition->settled_offset, memory_order_acquire);
         partition_metadata(partition, metadata);
         topic_partitions_add(&list, span_of(partition->topic), partition->number,
-                             with_offsets ? offset : CONSUMER_OFFSET_NONE, with_offsets ? span_of(metadata) : SPAN_NONE);
+                             with_offsets ? offset : CONSUMER_OFFSET_NONE,
+                             with_offsets ? span_of(metadata) : SPAN_NONE);
     }
     return list;
 }
@@ -41,7 +42,8 @@ void intake_commit(struct intake *intake, bool wait) {
             continue;
         slot->committed_offset = offset;
         partition_metadata(slot->partition, metadata);
-        topic_partitions_add(&list, span_of(slot->partition->topic), slot->partition->number, offset, span_of(metadata));
+        topic_partitions_add(&list, span_of(slot->partition->topic), slot->partition->number, offset,
+                             span_of(metadata));
     }
     struct error error = {""};
     if (list.count && (wait ? consumer_commit_wait(intake->consumer, &list, COMMIT_LIMIT_MS, &error)
@@ -51,8 +53,7 @@ void intake_commit(struct intake *intake, bool wait) {
 }
 
 static struct revoke_message *revoke_all(struct intake *intake, bool lost) {
-    struct revoke_message *message =
-        mem_calloc(1, sizeof(*message) + intake->slot_count * sizeof(struct partition *));
+    struct revoke_message *message = mem_calloc(1, sizeof(*message) + intake->slot_count * sizeof(struct partition *));
     message->message.type = MESSAGE_REVOKE;
     message->reply = intake->queue;
     message->count = intake->slot_count;
@@ -146,8 +147,8 @@ static struct metric *lag_metric(const struct partition *partition) {
     buffer_init(&labels, 1024);
     metrics_label(&labels, "topic", span_of(partition->topic));
     metrics_label(&labels, "partition", span_of(number));
-    struct metric *metric = metrics_gauge("hookcast_lag_records", "Records in the partition behind what is durably settled.",
-                                          labels.data);
+    struct metric *metric =
+        metrics_gauge("hookcast_lag_records", "Records in the partition behind what is durably settled.", labels.data);
     buffer_deinit(&labels);
     return metric;
 }
@@ -282,10 +283,12 @@ void intake_group_tick(struct intake *intake) {
             if (consumer_assign(intake->consumer, &intake->assigned, &error) == STATUS_OK)
                 intake_set_phase(intake, INTAKE_RUNNING);
         } else if (ask_recorder(intake, &error) != STATUS_OK) {
-            log_warn("intake", "Kafka does not say where the group stands; asking again", LOG_TEXT("error", error.text));
+            log_warn("intake", "Kafka does not say where the group stands; asking again",
+                     LOG_TEXT("error", error.text));
         }
     } else if (phase == INTAKE_REVOKING && now_ms >= intake->revoke_deadline_ms) {
-        log_warn("intake", "partitions are let go before everything of them is written; their next owner reads on from progress");
+        log_warn("intake",
+                 "partitions are let go before everything of them is written; their next owner reads on from progress");
         let_go(intake);
     } else if (phase == INTAKE_RUNNING && any_broken(intake) && !intake->rereading) {
         adopt_broken(intake);

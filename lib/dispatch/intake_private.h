@@ -1,5 +1,5 @@
-/* What intake's files share: intake.c (the thread, its rhythm, back-pressure), intake_group.c (membership: adopting and giving
- * up partitions), intake_record.c (one record). */
+/* What intake's files share: intake.c (the thread, its rhythm, back-pressure), intake_group.c (membership: adopting and
+ * giving up partitions), intake_record.c (one record). */
 #ifndef DISPATCH_INTAKE_PRIVATE_H
 #define DISPATCH_INTAKE_PRIVATE_H
 
@@ -39,26 +39,26 @@ struct intake {
     struct topic_partitions assigned; /* what the group gave, until it is adopted */
     bool assigned_broken;             /* … again, because a log is not what progress says */
     int64_t try_at_ms;
-    struct adopt_message *adopting;   /* the recorder's until it comes back; compared, never followed */
-    struct revoke_message *revoking;  /* likewise */
+    struct adopt_message *adopting;  /* the recorder's until it comes back; compared, never followed */
+    struct revoke_message *revoking; /* likewise */
     int64_t revoke_deadline_ms;
     bool revoke_lost;
-    int64_t reopen_at_ms;             /* partitions were lost without the group's word: join again; 0: no */
-    bool rereading;                   /* the recorder looks records up */
-    struct consumer_event stash;      /* a record beyond its partition's window */
+    int64_t reopen_at_ms;        /* partitions were lost without the group's word: join again; 0: no */
+    bool rereading;              /* the recorder looks records up */
+    struct consumer_event stash; /* a record beyond its partition's window */
     bool stashed;
     bool paused;
     int64_t blocked_since_ms;
-    int64_t stop_deadline_ms;         /* 0: not stopping */
+    int64_t stop_deadline_ms; /* 0: not stopping */
     _Atomic bool stopping, kafka_down;
 
     struct event_rules rules;
     struct queue_batch to_recorder, *to_lanes;
-    bool reading;                     /* the roster is locked */
+    bool reading; /* the roster is locked */
     const struct matching *matching;
-    struct subscription **matches;    /* of one record */
+    struct subscription **matches; /* of one record */
     size_t match_count, match_capacity;
-    struct reread_message *reread;    /* being gathered */
+    struct reread_message *reread;       /* being gathered */
     struct reread_message *reread_again; /* PostgreSQL did not answer it */
 
     struct metric *accepted, *skipped, *rejected, *unmatched;

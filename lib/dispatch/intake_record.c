@@ -31,8 +31,8 @@ static struct uuid key_of(const struct consumer_record *record) {
 
 /* ---- announcing ---- */
 
-static struct taken *announce(struct intake *intake, struct partition *partition, int64_t offset, const struct uuid *key,
-                              uint32_t expected, struct event *event) {
+static struct taken *announce(struct intake *intake, struct partition *partition, int64_t offset,
+                              const struct uuid *key, uint32_t expected, struct event *event) {
     struct taken *taken = taken_new(partition, offset, key, expected);
     taken->taken_at_ms = loop_now_ms(intake->loop);
     taken->footprint_bytes = sizeof(*taken) + expected * (sizeof(struct delivery) + sizeof(struct taken_slot));
@@ -136,7 +136,8 @@ static void deliver(struct intake *intake, struct partition *partition, struct e
     for (size_t i = 0; i < intake->match_count; i++)
         active += intake->matches[i]->status == SUBSCRIPTION_ACTIVE;
     metric_add(intake->match_count ? intake->accepted : intake->unmatched, 1);
-    struct taken *taken = announce(intake, partition, event->offset, &event->key, active, intake->match_count ? event : NULL);
+    struct taken *taken =
+        announce(intake, partition, event->offset, &event->key, active, intake->match_count ? event : NULL);
     taken->matched = intake->match_count > 0;
     if (active < intake->match_count)
         taken->skipped = mem_alloc((intake->match_count - active) * sizeof(struct uuid));
@@ -213,7 +214,8 @@ void intake_reread_again(struct intake *intake) {
 /* ---- one record ---- */
 
 /* STATUS_CONFLICT: earlier records are being looked up, so this one has to wait for its turn. */
-static enum status read_record(struct intake *intake, struct partition *partition, const struct consumer_record *record) {
+static enum status read_record(struct intake *intake, struct partition *partition,
+                               const struct consumer_record *record) {
     struct event_header headers[RECORD_MAX_HEADERS];
     struct event_record read = event_record_of(record, headers);
     struct event *event = NULL;

@@ -1,8 +1,8 @@
 /* One round of a lane: messages come in and line up at their targets; answers come in, are judged and handed on; at the
  * end of the round every listed target starts what it may, and the recorder gets the round's outcomes in one batch.
  *
- * A target is listed while it has something waiting and a slot to start it with. One without a slot is listed again by the
- * answer that frees one, or by the time at which its endpoint may be probed. */
+ * A target is listed while it has something waiting and a slot to start it with. One without a slot is listed again by
+ * the answer that frees one, or by the time at which its endpoint may be probed. */
 #include "dispatch/lane.h"
 #include "base/clock.h"
 #include "base/memory.h"
@@ -17,11 +17,11 @@
 
 #define TARGET_BUCKETS 16384 /* a power of two */
 #define TICK_MS 100
-#define BEHIND_WAIT_MS 1000  /* a queue that waits longer for its endpoint sends new deliveries to the schedule … */
-#define SLOW_WAIT_MS 2000    /* … and one that waits so long goes there itself */
+#define BEHIND_WAIT_MS 1000 /* a queue that waits longer for its endpoint sends new deliveries to the schedule … */
+#define SLOW_WAIT_MS 2000   /* … and one that waits so long goes there itself */
 #define SLOW_ANSWER_MS 250
 #define TARGET_IDLE_MS 60000 /* what a quiet target keeps (signer, format) is given back after that */
-#define LOOKUP_PAUSE_MS 20 /* as long as a look-up takes: the name is probably known then */
+#define LOOKUP_PAUSE_MS 20   /* as long as a look-up takes: the name is probably known then */
 #define SPARE_SENDINGS 256
 
 TAILQ_HEAD(target_list, target);
@@ -98,7 +98,7 @@ static void park(struct lane *lane, struct target *target) {
     atomic_store_explicit(&target->subscription->gate->held, true, memory_order_relaxed);
     end_waiting(lane, target, OUTCOME_PARKED);
     struct delivery *delivery;
-    TAILQ_FOREACH(delivery, &target->in_flight, link)
+    TAILQ_FOREACH (delivery, &target->in_flight, link)
         lease_in_flight(lane, delivery);
 }
 
@@ -290,8 +290,8 @@ static void start_listed(struct lane *lane) {
     }
 }
 
-/* Whose fault is it that something waits? A busy processor makes everything wait a little; an endpoint that makes others
- * wait has no slot left, or takes its time with an answer. */
+/* Whose fault is it that something waits? A busy processor makes everything wait a little; an endpoint that makes
+ * others wait has no slot left, or takes its time with an answer. */
 static bool endpoint_is_slow(struct lane *lane, const struct target *target, int64_t now_ms) {
     const struct delivery *oldest = TAILQ_FIRST(&target->in_flight);
     if (oldest && now_ms - oldest->started_ms > SLOW_ANSWER_MS)
@@ -457,8 +457,8 @@ static void make_metrics(struct lane *lane) {
     lane->in_flight = metrics_gauge("hookcast_in_flight", "Webhooks under way.", label.data);
     lane->endpoints = metrics_gauge("hookcast_endpoints", "Endpoints with recent traffic.", label.data);
     lane->started = metrics_counter("hookcast_attempts_total", "Webhooks started.", label.data);
-    lane->duration = metrics_histogram("hookcast_attempt_seconds", "From the start of an attempt to its end.", label.data,
-                                       SECONDS, sizeof(SECONDS) / sizeof(SECONDS[0]));
+    lane->duration = metrics_histogram("hookcast_attempt_seconds", "From the start of an attempt to its end.",
+                                       label.data, SECONDS, sizeof(SECONDS) / sizeof(SECONDS[0]));
     buffer_deinit(&label);
 }
 

@@ -1,5 +1,5 @@
-/* A sending thread: the endpoints of the subscriptions that live here, each with its queue, its cap and its health; renders,
- * signs, sends and judges. Nothing in it waits for a receiver or for PostgreSQL.
+/* A sending thread: the endpoints of the subscriptions that live here, each with its queue, its cap and its health;
+ * renders, signs, sends and judges. Nothing in it waits for a receiver or for PostgreSQL.
  *
  *   queue ─▶ endpoint (first attempts | due rows, a share each) ─▶ slots? ─▶ sending ─▶ judged ─▶ recorder
  */

@@ -1,5 +1,5 @@
-/* One assignment of one Kafka partition to this process: made by the recorder when intake adopts the partition, shared by
- * reference with every delivery that came of it. A later assignment of the same partition is another object. */
+/* One assignment of one Kafka partition to this process: made by the recorder when intake adopts the partition, shared
+ * by reference with every delivery that came of it. A later assignment of the same partition is another object. */
 #ifndef DISPATCH_PARTITION_H
 #define DISPATCH_PARTITION_H
 
@@ -13,10 +13,10 @@ struct partition {
     int32_t number;
     int64_t epoch;
     struct uuid lineage;
-    int64_t first_offset;   /* of the lineage */
-    int64_t start_offset;   /* progress.next_offset at adoption */
-    struct uuid last_key;   /* of the record before it; nil: unknown */
-    char *done;             /* bitmap beyond start_offset, as adopted */
+    int64_t first_offset; /* of the lineage */
+    int64_t start_offset; /* progress.next_offset at adoption */
+    struct uuid last_key; /* of the record before it; nil: unknown */
+    char *done;           /* bitmap beyond start_offset, as adopted */
     size_t done_len;
     int64_t reread_until_ms; /* wall; records up to it may be settled already: ask `events`; 0: none */
 

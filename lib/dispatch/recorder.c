@@ -1,6 +1,6 @@
-/* The rhythm. Messages are sorted into what is open (records whose outcomes are still to come) and what is ready; at the end
- * of a round everything ready goes into one flush, made while more arrives. When a flush fails it is kept as it is
- * and made again, first thing, once PostgreSQL answers: nothing else is written before it.
+/* The rhythm. Messages are sorted into what is open (records whose outcomes are still to come) and what is ready; at
+ * the end of a round everything ready goes into one flush, made while more arrives. When a flush fails it is kept as it
+ * is and made again, first thing, once PostgreSQL answers: nothing else is written before it.
  *
  *   open ──last outcome──▶ ready ──▶ flush ──COMMIT──▶ forgotten
  *                                      └── failed ──▶ made again
@@ -15,12 +15,9 @@
 #include <time.h>
 
 #define TICK_MS 50
-#define GATHER_US 4000            /* two flushes begin at least this far apart, unless much is ready */
+#define GATHER_US 4000 /* two flushes begin at least this far apart, unless much is ready */
 #define FLUSH_MAX_DELIVERIES 4096
 #define FLUSH_MAX_BYTES (8 * 1024 * 1024)
-#define HEAD_LIMIT_MS 2000        /* a window's head that waits longer has its endpoints parked, if they are slow */
-#define ASK_AGAIN_MS 100
-#define REVOKE_ANSWERS_MS 300     /* rule P7 */
 #define RETRY_FIRST_MS 100
 #define RETRY_LONGEST_MS 2000
 
@@ -58,8 +55,8 @@ static void on_taken(struct recorder *recorder, struct taken *taken) {
         if (take == TRACKER_SETTLED) {
             CHECK(taken->already_settled);
             /* The prefix may have grown over what was settled before. */
-            tracked->in_flush = tracked->in_flush ||
-                                tracker_next_offset(tracked->tracker) != tracked->flushed_next_offset;
+            tracked->in_flush =
+                tracked->in_flush || tracker_next_offset(tracked->tracker) != tracked->flushed_next_offset;
             give_back(recorder, weight_of(taken), (int64_t)taken->footprint_bytes);
             forget(taken);
             return;
@@ -70,8 +67,8 @@ static void on_taken(struct recorder *recorder, struct taken *taken) {
         ready_taken(recorder, taken);
 }
 
-/* The answer to what was parked under way, while its event still waits for others: the row that it would end has not been
- * written, so the answer takes its place and the row is never made. */
+/* The answer to what was parked under way, while its event still waits for others: the row that it would end has not
+ * been written, so the answer takes its place and the row is never made. */
 static bool replaces_lease(struct delivery *answer) {
     bool ends_it = answer->parked_in_flight && answer->outcome == OUTCOME_ATTEMPTED;
     struct tracked *tracked = ends_it && answer->partition ? answer->partition->tracked : NULL;
@@ -79,13 +76,13 @@ static bool replaces_lease(struct delivery *answer) {
     struct delivery *lease;
     if (!tracked)
         return false;
-    TAILQ_FOREACH(taken, &tracked->open, link) {
+    TAILQ_FOREACH (taken, &tracked->open, link) {
         if (uuid_equal(&taken->key, &answer->row_key))
             break;
     }
     if (!taken)
         return false;
-    TAILQ_FOREACH(lease, &taken->outcomes, link) {
+    TAILQ_FOREACH (lease, &taken->outcomes, link) {
         if (lease->outcome == OUTCOME_LEASED && uuid_equal(&lease->subscription->id, &answer->subscription->id))
             break;
     }
@@ -123,19 +120,6 @@ static void on_outcome(struct recorder *recorder, struct delivery *delivery) {
         ready_taken(recorder, taken);
 }
 
-static void on_revoke(struct recorder *recorder, struct revoke_message *message) {
-    struct revoke_wait *wait = mem_calloc(1, sizeof(*wait));
-    wait->message = message;
-    wait->park_at_ms = clock_mono_ms() + REVOKE_ANSWERS_MS;
-    TAILQ_INSERT_TAIL(&recorder->revokes, wait, link);
-}
-
-static void on_adopt(struct recorder *recorder, struct adopt_message *message) {
-    struct adopt_wait *wait = mem_calloc(1, sizeof(*wait));
-    wait->message = message;
-    TAILQ_INSERT_TAIL(&recorder->adopts, wait, link);
-}
-
 static void on_message(struct recorder *recorder, struct message *message) {
     struct error error = {""};
     switch (message->type) {
@@ -146,10 +130,10 @@ static void on_message(struct recorder *recorder, struct message *message) {
         on_taken(recorder, (struct taken *)message);
         return;
     case MESSAGE_REVOKE:
-        on_revoke(recorder, (struct revoke_message *)message);
+        recorder_on_revoke(recorder, (struct revoke_message *)message);
         return;
     case MESSAGE_ADOPT:
-        on_adopt(recorder, (struct adopt_message *)message);
+        recorder_on_adopt(recorder, (struct adopt_message *)message);
         return;
     case MESSAGE_REREAD: {
         struct reread_message *reread = (struct reread_message *)message;
@@ -176,7 +160,7 @@ static void on_messages(void *ctx, struct queue_node *first) {
 
 /* ---- PostgreSQL away, and back ---- */
 
-static void away(struct recorder *recorder, const char *what, const struct error *error) {
+void recorder_away(struct recorder *recorder, const char *what, const struct error *error) {
     int64_t pause_ms = recorder->retry_pause_ms ? recorder->retry_pause_ms * 2 : RETRY_FIRST_MS;
     recorder->retry_pause_ms = pause_ms > RETRY_LONGEST_MS ? RETRY_LONGEST_MS : pause_ms;
     recorder->retry_at_ms = clock_mono_ms() + recorder->retry_pause_ms;
@@ -193,149 +177,10 @@ static void back(struct recorder *recorder) {
     recorder->retry_pause_ms = 0;
 }
 
-/* ---- adopting and giving up ---- */
-
-static void lag_metric(struct tracked *tracked) {
-    struct buffer labels;
-    char number[16];
-    (void)snprintf(number, sizeof(number), "%d", tracked->partition->number);
-    buffer_init(&labels, 1024);
-    metrics_label(&labels, "topic", span_of(tracked->partition->topic));
-    metrics_label(&labels, "partition", span_of(number));
-    tracked->lag_seconds = metrics_gauge("hookcast_oldest_unsettled_seconds",
-                                         "Age of the oldest record taken and not durably settled.", labels.data);
-    buffer_deinit(&labels);
-}
-
-static void track(struct recorder *recorder, struct partition *partition) {
-    struct error error;
-    struct tracked *tracked = mem_calloc(1, sizeof(*tracked));
-    struct span done = {partition->done ? partition->done : "", partition->done_len};
-    tracked->partition = partition_ref(partition);
-    if (tracker_new(partition->start_offset, &partition->last_key, done, &tracked->tracker, &error) != STATUS_OK) {
-        log_error("recorder", "the stored bitmap can't be read; records behind the prefix are looked at again",
-                  LOG_TEXT("topic", partition->topic), LOG_TEXT("error", error.text));
-        partition->done_len = 0;
-        CHECK(tracker_new(partition->start_offset, &partition->last_key, SPAN_NONE, &tracked->tracker, &error) ==
-              STATUS_OK);
-    }
-    TAILQ_INIT(&tracked->open);
-    tracked->flushed_next_offset = partition->start_offset;
-    partition->tracked = tracked;
-    lag_metric(tracked);
-    TAILQ_INSERT_TAIL(&recorder->tracked, tracked, link);
-}
-
-static void untrack(struct recorder *recorder, struct tracked *tracked) {
-    TAILQ_REMOVE(&recorder->tracked, tracked, link);
-    bool shared = false;
-    struct tracked *other;
-    TAILQ_FOREACH(other, &recorder->tracked, link) shared = shared || other->lag_seconds == tracked->lag_seconds;
-    if (!shared)
-        metric_free(&tracked->lag_seconds);
-    tracked->partition->tracked = NULL;
-    tracker_free(&tracked->tracker);
-    partition_unref(&tracked->partition);
-    mem_free(tracked);
-}
-
-static void serve_adopts(struct recorder *recorder) {
-    struct adopt_wait *wait;
-    while (recorder->linked && !recorder->flush.made && clock_mono_ms() >= recorder->retry_at_ms &&
-           (wait = TAILQ_FIRST(&recorder->adopts))) {
-        struct error error = {""};
-        enum status status = recorder_adopt(recorder, wait->message, &error);
-        if (status != STATUS_OK) {
-            recorder->linked = connection_is_open(recorder->connection);
-            away(recorder, "partitions can't be taken over yet", &error);
-            return;
-        }
-        for (size_t i = 0; i < wait->message->count; i++)
-            track(recorder, wait->message->items[i].partition);
-        TAILQ_REMOVE(&recorder->adopts, wait, link);
-        queue_push(wait->message->reply, &wait->message->message.node);
-        mem_free(wait);
-    }
-}
-
-static void tell_lanes(struct recorder *recorder, enum message_type type) {
-    for (int i = 0; i < recorder->lane_count; i++) {
-        struct queue_batch batch = {NULL, NULL};
-        queue_batch_add(&batch, &message_new(type)->node);
-        lane_push(recorder->lanes[i], &batch);
-    }
-}
-
-static bool has_open(struct recorder *recorder, const struct revoke_message *message) {
-    for (size_t i = 0; i < message->count; i++) {
-        struct tracked *tracked = message->partitions[i]->tracked;
-        if (tracked && (!TAILQ_EMPTY(&tracked->open) || tracked->in_flush))
-            return true;
-    }
-    const struct taken *taken;
-    TAILQ_FOREACH(taken, &recorder->ready, link) {
-        for (size_t i = 0; i < message->count; i++)
-            if (taken->partition == message->partitions[i])
-                return true;
-    }
-    return false;
-}
-
-/* Rule P7: answers for 300 ms, then the rest goes to the schedule; when all of it is written, intake may let go. */
-static void serve_revokes(struct recorder *recorder) {
-    struct revoke_wait *wait, *next;
-    for (wait = TAILQ_FIRST(&recorder->revokes); wait; wait = next) {
-        next = TAILQ_NEXT(wait, link);
-        struct revoke_message *message = wait->message;
-        if (!has_open(recorder, message)) {
-            for (size_t i = 0; i < message->count; i++)
-                if (message->partitions[i]->tracked)
-                    untrack(recorder, message->partitions[i]->tracked);
-            TAILQ_REMOVE(&recorder->revokes, wait, link);
-            queue_push(message->reply, &message->message.node);
-            mem_free(wait);
-        } else if (!wait->parked && clock_mono_ms() >= wait->park_at_ms) {
-            for (size_t i = 0; i < message->count; i++)
-                atomic_store_explicit(&message->partitions[i]->revoked, true, memory_order_release);
-            tell_lanes(recorder, MESSAGE_RELEASE);
-            wait->parked = true;
-        }
-    }
-}
-
-/* ---- parking (rule S5) ---- */
-
-static void park_endpoints(struct recorder *recorder, struct taken *taken) {
-    taken->asked_ms = clock_mono_ms();
-    for (uint32_t i = 0; i < taken->expected; i++) {
-        struct subscription *subscription = taken->slots[i].subscription;
-        if (taken->slots[i].arrived)
-            continue;
-        struct queue_batch batch = {NULL, NULL};
-        queue_batch_add(&batch, &subscription_message_new(MESSAGE_PARK, subscription)->node);
-        lane_push(recorder->lanes[subscription_lane_hash(&subscription->id) % (uint32_t)recorder->lane_count], &batch);
-    }
-}
-
-/* The window of a partition must not stand still behind one endpoint. */
-static void look_at_heads(struct recorder *recorder) {
-    int64_t now_ms = clock_mono_ms();
-    struct tracked *tracked;
-    TAILQ_FOREACH(tracked, &recorder->tracked, link) {
-        struct taken *head = TAILQ_FIRST(&tracked->open);
-        int64_t age_ms = head ? now_ms - head->taken_at_ms : 0;
-        bool mostly_full = tracker_span(tracked->tracker) > TRACKER_WINDOW / 2;
-        if (head && age_ms > (mostly_full ? ASK_AGAIN_MS : HEAD_LIMIT_MS) && now_ms - head->asked_ms > ASK_AGAIN_MS &&
-            pulse_is_fresh(recorder->settings.pulse, now_ms))
-            park_endpoints(recorder, head);
-        metric_set(tracked->lag_seconds, (double)age_ms / 1000);
-    }
-}
-
 /* ---- flushing ---- */
 
-/* Moves what is ready into a flush. Settling in the trackers happens here, once, whether or not the transaction works at the
- * first try. */
+/* Moves what is ready into a flush. Settling in the trackers happens here, once, whether or not the transaction works
+ * at the first try. */
 static int64_t fill_with_taken(struct recorder *recorder, int64_t limit) {
     struct flush *flush = &recorder->flush;
     struct taken *taken;
@@ -375,7 +220,7 @@ static void fill_flush(struct recorder *recorder) {
 
 static void publish_progress(struct recorder *recorder) {
     struct tracked *tracked;
-    TAILQ_FOREACH(tracked, &recorder->tracked, link) {
+    TAILQ_FOREACH (tracked, &recorder->tracked, link) {
         if (tracked->written) {
             tracked->flushed_next_offset = tracked->written_next_offset;
             atomic_store_explicit(&tracked->partition->settled_offset, tracked->written_next_offset,
@@ -415,7 +260,8 @@ static void write_flush(struct recorder *recorder) {
     metric_observe(recorder->flush_deliveries, (double)recorder->flush.deliveries);
     enum status status = recorder_flush_write(recorder, &error);
     if (status == STATUS_CONFLICT)
-        status = recorder_flush_write(recorder, &error); /* a deadlock or a lock that took too long: once more at once */
+        status =
+            recorder_flush_write(recorder, &error); /* a deadlock or a lock that took too long: once more at once */
     if (status == STATUS_OK) {
         back(recorder);
         flush_done(recorder);
@@ -424,14 +270,14 @@ static void write_flush(struct recorder *recorder) {
     recorder->linked = connection_is_open(recorder->connection) && status != STATUS_NOT_FOUND;
     if (!recorder->linked)
         connection_close(recorder->connection);
-    away(recorder, "rows can't be written; they are kept and tried again", &error);
+    recorder_away(recorder, "rows can't be written; they are kept and tried again", &error);
 }
 
 static void link_up(struct recorder *recorder) {
     struct error error = {""};
     bool committed = false;
     if (recorder_link(recorder, &committed, &error) != STATUS_OK) {
-        away(recorder, "PostgreSQL is away; deliveries wait", &error);
+        recorder_away(recorder, "PostgreSQL is away; deliveries wait", &error);
         return;
     }
     if (committed)
@@ -464,9 +310,9 @@ static void turn(struct recorder *recorder) {
             fill_flush(recorder);
         write_flush(recorder);
     }
-    serve_adopts(recorder);
-    serve_revokes(recorder);
-    look_at_heads(recorder);
+    recorder_serve_adopts(recorder);
+    recorder_serve_revokes(recorder);
+    recorder_look_at_heads(recorder);
     show_budget(recorder);
 }
 
@@ -490,17 +336,20 @@ static void on_timer(void *ctx) {
 static void make_metrics(struct recorder *recorder) {
     static const double SECONDS[] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5};
     static const double COUNTS[] = {0, 1, 4, 16, 64, 256, 1024, 4096};
-    recorder->flush_seconds = metrics_histogram("hookcast_flush_seconds", "Duration of a transaction that records outcomes.",
-                                                NULL, SECONDS, sizeof(SECONDS) / sizeof(SECONDS[0]));
-    recorder->flush_deliveries = metrics_histogram("hookcast_flush_deliveries", "First attempts settled by one flush.", NULL,
-                                                   COUNTS, sizeof(COUNTS) / sizeof(COUNTS[0]));
-    recorder->flush_failures = metrics_counter("hookcast_flush_failures_total", "Flushes that did not work at once.", NULL);
+    recorder->flush_seconds =
+        metrics_histogram("hookcast_flush_seconds", "Duration of a transaction that records outcomes.", NULL, SECONDS,
+                          sizeof(SECONDS) / sizeof(SECONDS[0]));
+    recorder->flush_deliveries = metrics_histogram("hookcast_flush_deliveries", "First attempts settled by one flush.",
+                                                   NULL, COUNTS, sizeof(COUNTS) / sizeof(COUNTS[0]));
+    recorder->flush_failures =
+        metrics_counter("hookcast_flush_failures_total", "Flushes that did not work at once.", NULL);
     const char *name = "hookcast_deliveries_total", *help = "Attempts recorded, by outcome.";
     recorder->delivered = metrics_counter(name, help, "outcome=\"delivered\"");
     recorder->failed = metrics_counter(name, help, "outcome=\"failed\"");
     recorder->given_up = metrics_counter(name, help, "outcome=\"given_up\"");
     recorder->cancelled = metrics_counter(name, help, "outcome=\"cancelled\"");
-    recorder->parked = metrics_counter("hookcast_parked_total", "Deliveries moved to the schedule before their answer.", NULL);
+    recorder->parked =
+        metrics_counter("hookcast_parked_total", "Deliveries moved to the schedule before their answer.", NULL);
     recorder->events_written = metrics_counter("hookcast_events_total", "Events recorded (those that matched).", NULL);
     recorder->rejected_written = metrics_counter("hookcast_rejected_events_total", "Records kept as rejected.", NULL);
     recorder->outstanding = metrics_gauge("hookcast_outstanding_deliveries", "Taken and not durably settled.", NULL);
@@ -588,7 +437,7 @@ void recorder_free(struct recorder **recorder_ptr) {
     struct tracked *tracked;
     while ((tracked = TAILQ_FIRST(&recorder->tracked))) {
         free_taken_list(&tracked->open);
-        untrack(recorder, tracked);
+        recorder_untrack(recorder, tracked);
     }
     free_taken_list(&recorder->ready);
     free_taken_list(&recorder->flush.taken);

@@ -1,6 +1,6 @@
-/* The thread that writes: it gathers what became of every record, event by event, and writes it in one transaction a flush,
- * progress included; it owns the trackers. When PostgreSQL is away it keeps what it has and tries again; intake stops
- * by the budget.
+/* The thread that writes: it gathers what became of every record, event by event, and writes it in one transaction a
+ * flush, progress included; it owns the trackers. When PostgreSQL is away it keeps what it has and tries again; intake
+ * stops by the budget.
  *
  *   taken ─▶ open (outcomes arrive) ─▶ ready ─▶ flush ─▶ settled: budget, partition.settled_offset
  *   row outcome ─────────────────────▶ ready ─▶ flush
@@ -52,12 +52,12 @@ struct adopt_message {
     struct adopt_item {
         char *topic;
         int32_t number;
-        int64_t committed;       /* Kafka's offset for the group; CONSUMER_OFFSET_NONE: none */
-        bool has_lineage;        /* the commit carries our metadata … */
-        struct uuid lineage;     /* … which says this */
+        int64_t committed;   /* Kafka's offset for the group; CONSUMER_OFFSET_NONE: none */
+        bool has_lineage;    /* the commit carries our metadata … */
+        struct uuid lineage; /* … which says this */
         int64_t lineage_first;
-        int64_t low, high;       /* watermarks */
-        bool broken;             /* the log does not hold what progress says: begin at `low` with a new lineage */
+        int64_t low, high;           /* watermarks */
+        bool broken;                 /* the log does not hold what progress says: begin at `low` with a new lineage */
         struct partition *partition; /* the answer: a reference */
     } items[];
 };

@@ -20,19 +20,21 @@
 static int by_key(const void *a, const void *b) {
     const struct tracked *x = *(struct tracked *const *)a, *y = *(struct tracked *const *)b;
     int order = strcmp(x->partition->topic, y->partition->topic);
-    return order ? order : (x->partition->number > y->partition->number) - (x->partition->number < y->partition->number);
+    return order ? order
+                 : (x->partition->number > y->partition->number) - (x->partition->number < y->partition->number);
 }
 
-/* Advances the partitions that this flush touches; after a gap all of them, so that a lost one is noticed before the pulse
- * beats again (rule P8). */
+/* Advances the partitions that this flush touches; after a gap all of them, so that a lost one is noticed before the
+ * pulse beats again (rule P8). */
 static enum status advance(struct recorder *recorder, struct error *error) {
     struct tracked *tracked, **sorted;
     size_t count = 0, total = 0;
-    TAILQ_FOREACH(tracked, &recorder->tracked, link) total++;
+    TAILQ_FOREACH (tracked, &recorder->tracked, link)
+        total++;
     if (total == 0)
         return STATUS_OK;
     sorted = mem_calloc(total, sizeof(struct tracked *));
-    TAILQ_FOREACH(tracked, &recorder->tracked, link) {
+    TAILQ_FOREACH (tracked, &recorder->tracked, link) {
         tracked->written = !tracked->lost && (tracked->in_flush || recorder->gap);
         if (tracked->written)
             sorted[count++] = tracked;
@@ -80,7 +82,8 @@ static struct span error_code(const struct delivery *delivery) {
         return SPAN_LITERAL("cancelled");
     if (delivery->decision.action == RETRY_DONE)
         return SPAN_NONE;
-    return delivery->result == CLIENT_ANSWERED ? SPAN_LITERAL("http_status") : span_of(client_result_name(delivery->result));
+    return delivery->result == CLIENT_ANSWERED ? SPAN_LITERAL("http_status")
+                                               : span_of(client_result_name(delivery->result));
 }
 
 static void log_delivery(struct recorder *recorder, const struct delivery *delivery, int64_t now_ms) {
@@ -106,7 +109,9 @@ static void log_delivery(struct recorder *recorder, const struct delivery *deliv
         .subscription_id = subscription->id,
         .event_type = event->event_type,
         .webhook_url = span_of(subscription_url(subscription)),
-        .delivery_status = done ? "success" : attempted ? "failed" : "cancelled",
+        .delivery_status = done        ? "success"
+                           : attempted ? "failed"
+                                       : "cancelled",
         .status_code = delivery->status_code,
         .response_body = {delivery->response_body, delivery->response_body_len},
         .error = text,
@@ -201,20 +206,20 @@ static void build(struct recorder *recorder, int64_t now_ms) {
     schedule_batch_reset(recorder->schedule);
     struct taken *taken;
     struct delivery *delivery;
-    TAILQ_FOREACH(taken, &recorder->flush.taken, link) {
+    TAILQ_FOREACH (taken, &recorder->flush.taken, link) {
         bool ours = taken->partition->tracked && !taken->partition->tracked->lost;
         if (ours && taken->rejected)
             write_rejected(recorder, taken, now_ms);
         if (ours && taken->matched)
             events_row(&recorder->events, now_ms, taken->event, taken->skipped, taken->skipped_count);
-        TAILQ_FOREACH(delivery, &taken->outcomes, link) {
+        TAILQ_FOREACH (delivery, &taken->outcomes, link) {
             if (leaves_log(delivery))
                 log_delivery(recorder, delivery, now_ms);
             if (ours)
                 schedule_first(recorder, delivery);
         }
     }
-    TAILQ_FOREACH(delivery, &recorder->flush.rows, link) {
+    TAILQ_FOREACH (delivery, &recorder->flush.rows, link) {
         if (leaves_log(delivery))
             log_delivery(recorder, delivery, now_ms);
         schedule_row(recorder, delivery);
@@ -225,9 +230,8 @@ static void build(struct recorder *recorder, int64_t now_ms) {
 static enum status disable_gone(struct recorder *recorder, struct delivery_list *list, struct error *error) {
     enum status status = STATUS_OK;
     struct delivery *delivery;
-    TAILQ_FOREACH(delivery, list, link) {
-        if (status == STATUS_OK && delivery->outcome == OUTCOME_ATTEMPTED &&
-            delivery->decision.action == RETRY_DISABLE)
+    TAILQ_FOREACH (delivery, list, link) {
+        if (status == STATUS_OK && delivery->outcome == OUTCOME_ATTEMPTED && delivery->decision.action == RETRY_DISABLE)
             status = roster_disable(recorder->connection, delivery->event->workspace_id, &delivery->subscription->id,
                                     delivery->activation, SPAN_LITERAL("the endpoint answered 410 Gone"), error);
     }
@@ -244,14 +248,15 @@ static enum status write_rows(struct recorder *recorder, struct error *error) {
     if (status == STATUS_OK && !schedule_batch_is_empty(recorder->schedule))
         status = schedule_write(recorder->connection, recorder->schedule, error);
     struct taken *taken;
-    TAILQ_FOREACH(taken, &recorder->flush.taken, link) {
+    TAILQ_FOREACH (taken, &recorder->flush.taken, link) {
         if (status == STATUS_OK)
             status = disable_gone(recorder, &taken->outcomes, error);
     }
     return status == STATUS_OK ? disable_gone(recorder, &recorder->flush.rows, error) : status;
 }
 
-/* The days change seldom, and a flush that meets a missing one is made again with fresh bounds: once a minute is enough. */
+/* The days change seldom, and a flush that meets a missing one is made again with fresh bounds: once a minute is
+ * enough. */
 static enum status read_days(struct recorder *recorder, struct error *error) {
     int64_t now_ms = clock_mono_ms();
     if (recorder->days_at_ms && now_ms - recorder->days_at_ms < DAYS_EVERY_MS)
@@ -270,7 +275,8 @@ enum status recorder_flush_write(struct recorder *recorder, struct error *error)
     if (status == STATUS_OK)
         status = connection_exec(recorder->connection, "BEGIN", error);
     if (status == STATUS_OK)
-        status = process_beat(recorder->connection, &recorder->settings.process_id, recorder->flush_no + 1, &now_ms, error);
+        status =
+            process_beat(recorder->connection, &recorder->settings.process_id, recorder->flush_no + 1, &now_ms, error);
     if (status == STATUS_OK)
         status = advance(recorder, error);
     if (status == STATUS_OK) {
@@ -293,7 +299,7 @@ enum status recorder_flush_write(struct recorder *recorder, struct error *error)
 
 static void count_deliveries(struct recorder *recorder, const struct delivery_list *list) {
     const struct delivery *delivery;
-    TAILQ_FOREACH(delivery, list, link) {
+    TAILQ_FOREACH (delivery, list, link) {
         if (delivery->outcome == OUTCOME_CANCELLED)
             metric_add(recorder->cancelled, 1);
         else if (delivery->outcome == OUTCOME_PARKED || delivery->outcome == OUTCOME_LEASED)
@@ -309,7 +315,7 @@ static void count_deliveries(struct recorder *recorder, const struct delivery_li
 
 void recorder_flush_count(struct recorder *recorder) {
     const struct taken *taken;
-    TAILQ_FOREACH(taken, &recorder->flush.taken, link) {
+    TAILQ_FOREACH (taken, &recorder->flush.taken, link) {
         count_deliveries(recorder, &taken->outcomes);
         if (taken->matched)
             metric_add(recorder->events_written, 1);

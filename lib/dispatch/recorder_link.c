@@ -15,11 +15,11 @@ static struct span group_of(const struct recorder *recorder) {
     return span_of(recorder->settings.settings->group);
 }
 
-/* Whether each partition stands as this process last wrote it. A higher epoch is another owner's; anything else that differs
- * means that this is not the database that was written to. */
+/* Whether each partition stands as this process last wrote it. A higher epoch is another owner's; anything else that
+ * differs means that this is not the database that was written to. */
 static enum status compare_progress(struct recorder *recorder, bool *ret_same, struct error *error) {
     struct tracked *tracked;
-    TAILQ_FOREACH(tracked, &recorder->tracked, link) {
+    TAILQ_FOREACH (tracked, &recorder->tracked, link) {
         int64_t epoch = 0, next_offset = 0;
         if (tracked->lost)
             continue;
@@ -81,7 +81,8 @@ enum status recorder_link(struct recorder *recorder, bool *ret_committed, struct
     if (status == STATUS_OK && recorder->registered)
         status = compare(recorder, &committed, &same, error);
     if (status == STATUS_OK && !same) {
-        log_warn("recorder", "this is not the database as it was left (restored, or failed over): reading again from progress");
+        log_warn("recorder",
+                 "this is not the database as it was left (restored, or failed over): reading again from progress");
         recorder_drop_partitions(recorder);
         recorder->registered = false;
         recorder->restored = true;
@@ -112,7 +113,8 @@ void recorder_lose(struct recorder *recorder, struct tracked *tracked) {
 
 void recorder_drop_partitions(struct recorder *recorder) {
     struct tracked *tracked;
-    TAILQ_FOREACH(tracked, &recorder->tracked, link) stop_starting(tracked);
+    TAILQ_FOREACH (tracked, &recorder->tracked, link)
+        stop_starting(tracked);
 }
 
 /* ---- taking partitions over ---- */
@@ -149,9 +151,9 @@ static void decide_start(struct recorder *recorder, const struct adopt_item *ite
                  LOG_INT("partition", item->number), LOG_INT("offset", item->committed));
         new_lineage(row, item->committed);
     } else if (committed && !(stored && uuid_equal(&stored->lineage, &item->lineage))) {
-        log_warn("recorder", "the database does not know how far this partition is settled: going back to where it began",
-                 LOG_TEXT("topic", item->topic), LOG_INT("partition", item->number),
-                 LOG_INT("offset", item->lineage_first));
+        log_warn(
+            "recorder", "the database does not know how far this partition is settled: going back to where it began",
+            LOG_TEXT("topic", item->topic), LOG_INT("partition", item->number), LOG_INT("offset", item->lineage_first));
         new_lineage(row, item->lineage_first);
         row->lineage = item->lineage;
     } else if (!stored) {
@@ -159,10 +161,12 @@ static void decide_start(struct recorder *recorder, const struct adopt_item *ite
     }
 }
 
-static enum status adopt_one(struct recorder *recorder, struct adopt_item *item, bool group_known, struct error *error) {
+static enum status adopt_one(struct recorder *recorder, struct adopt_item *item, bool group_known,
+                             struct error *error) {
     struct progress_stored stored = {.epoch = 0};
     struct progress_row row = {.topic = span_of(item->topic), .partition = item->number};
-    enum status status = progress_lock(recorder->connection, group_of(recorder), row.topic, row.partition, &stored, error);
+    enum status status =
+        progress_lock(recorder->connection, group_of(recorder), row.topic, row.partition, &stored, error);
     if (status != STATUS_OK && status != STATUS_NOT_FOUND)
         return status;
     decide_start(recorder, item, status == STATUS_OK ? &stored : NULL, group_known, &row);

@@ -1,5 +1,5 @@
-/* What the recorder's files share: recorder.c (messages, tracking, the rhythm), recorder_flush.c (one transaction),
- * recorder_link.c (the connection: losing it, finding it again, taking partitions over). */
+/* What the recorder's files share: recorder.c (messages, the rhythm), recorder_partitions.c (what is followed),
+ * recorder_flush.c (one transaction), recorder_link.c (the connection: losing it, finding it again, rule P4). */
 #ifndef DISPATCH_RECORDER_PRIVATE_H
 #define DISPATCH_RECORDER_PRIVATE_H
 
@@ -46,8 +46,8 @@ struct flush {
     struct taken_list taken;
     struct delivery_list rows;
     int64_t deliveries, bytes; /* to give back to the budget */
-    bool made;          /* there is one that has not been committed */
-    bool commit_sent;   /* its COMMIT went out and no answer came */
+    bool made;                 /* there is one that has not been committed */
+    bool commit_sent;          /* its COMMIT went out and no answer came */
     int64_t began_us;
 };
 
@@ -59,17 +59,17 @@ struct recorder {
     struct queue *queue;
     struct loop_timer *timer;
     struct connection *connection;
-    bool linked;        /* the connection is open, checked, and this process registered */
-    bool registered;    /* once: from then on a reconnection compares */
-    bool restored;      /* another database answers, and on_restored was not called yet */
-    bool away;          /* said so in the log */
+    bool linked;     /* the connection is open, checked, and this process registered */
+    bool registered; /* once: from then on a reconnection compares */
+    bool restored;   /* another database answers, and on_restored was not called yet */
+    bool away;       /* said so in the log */
     int64_t retry_at_ms, retry_pause_ms;
     struct buffer identity;
     int64_t flush_no;
     int64_t flushed_at_ms;
     struct partition_bounds days; /* rule D2: created_at is put between them */
     int64_t days_at_ms;           /* when they were read; 0: to be read */
-    bool gap;           /* the pulse was lost: check every epoch before it beats again */
+    bool gap;                     /* the pulse was lost: check every epoch before it beats again */
 
     struct tracked_list tracked;
     struct taken_list ready;
@@ -89,6 +89,17 @@ struct recorder {
     struct metric *outstanding, *outstanding_bytes;
 };
 
+/* recorder.c: something did not work; says so once, and when to try again. */
+void recorder_away(struct recorder *recorder, const char *what, const struct error *error);
+
+/* recorder_partitions.c */
+void recorder_on_adopt(struct recorder *recorder, struct adopt_message *message);
+void recorder_on_revoke(struct recorder *recorder, struct revoke_message *message);
+void recorder_serve_adopts(struct recorder *recorder);
+void recorder_serve_revokes(struct recorder *recorder);
+void recorder_look_at_heads(struct recorder *recorder);
+void recorder_untrack(struct recorder *recorder, struct tracked *tracked);
+
 /* recorder_flush.c: writes recorder->flush in one transaction. Otherwise nothing of it is written, or it is not known
  * whether (flush.commit_sent). */
 MUST_USE enum status recorder_flush_write(struct recorder *recorder, struct error *error);
@@ -96,8 +107,8 @@ MUST_USE enum status recorder_flush_write(struct recorder *recorder, struct erro
 void recorder_flush_count(struct recorder *recorder);
 
 /* recorder_link.c */
-/* Connects, registers, and after an interruption compares what PostgreSQL has with what this process last wrote (P5, P6).
- * ret_committed: the flush whose COMMIT had no answer is written. */
+/* Connects, registers, and after an interruption compares what PostgreSQL has with what this process last wrote (P5,
+ * P6). ret_committed: the flush whose COMMIT had no answer is written. */
 MUST_USE enum status recorder_link(struct recorder *recorder, bool *ret_committed, struct error *error);
 /* Takes partitions over in one transaction and fills in the answers. */
 MUST_USE enum status recorder_adopt(struct recorder *recorder, struct adopt_message *message, struct error *error);

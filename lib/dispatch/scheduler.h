@@ -1,5 +1,6 @@
-/* The thread that sends what is due: claims rows of the schedule for free slots of their endpoints, marks as held what has none,
- * and drains the held endpoints that this process leases (rules S3, S4). PostgreSQL's clock decides what is due. */
+/* The thread that sends what is due: claims rows of the schedule for free slots of their endpoints, marks as held what
+ * has none, and drains the held endpoints that this process leases (rules S3, S4). PostgreSQL's clock decides what is
+ * due. */
 #ifndef DISPATCH_SCHEDULER_H
 #define DISPATCH_SCHEDULER_H
 

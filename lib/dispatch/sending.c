@@ -60,7 +60,8 @@ static void passed_on(struct sending *sending, struct line_starts *starts, const
     end_line(sending, starts);
 }
 
-static void sign(struct sending *sending, const struct target *target, int64_t timestamp_s, struct line_starts *starts) {
+static void sign(struct sending *sending, const struct target *target, int64_t timestamp_s,
+                 struct line_starts *starts) {
     const struct subscription *subscription = target->subscription;
     struct span body = buffer_view(&sending->body);
     int style = subscription->signature_style;
@@ -102,7 +103,8 @@ enum status sending_make(struct sending *sending, struct target *target, struct 
     passed_on(sending, &starts, "traceparent: ", event->traceparent);
     passed_on(sending, &starts, "tracestate: ", event->tracestate);
     for (size_t i = 0; i < sending->header_count; i++)
-        sending->headers[i].line = (struct span){sending->lines.data + starts.at[i], starts.at[i + 1] - starts.at[i] - 1};
+        sending->headers[i].line =
+            (struct span){sending->lines.data + starts.at[i], starts.at[i + 1] - starts.at[i] - 1};
     for (size_t i = 0; i < target->own_header_count; i++)
         sending->headers[sending->header_count++] = target->own_headers[i];
     return STATUS_OK;

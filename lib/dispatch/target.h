@@ -1,5 +1,5 @@
-/* What a lane keeps for one subscription while there is something to send: its queues, its endpoint's health, and what its
- * webhooks are made with. The lane's, as everything here. */
+/* What a lane keeps for one subscription while there is something to send: its queues, its endpoint's health, and what
+ * its webhooks are made with. The lane's, as everything here. */
 #ifndef DISPATCH_TARGET_H
 #define DISPATCH_TARGET_H
 
@@ -19,10 +19,10 @@ struct target {
     struct delivery_list first, rows; /* waiting: first attempts, and schedule rows */
     struct delivery_list in_flight;
     int32_t first_count, row_count, rows_in_flight;
-    bool row_turn;           /* the next one to start is a row */
-    bool listed;             /* in the lane's list of those that may start something */
-    int64_t pause_until_ms;  /* monotonic; too many look-ups were under way */
-    int64_t busy_at_ms;      /* monotonic; when it last had something to do */
+    bool row_turn;          /* the next one to start is a row */
+    bool listed;            /* in the lane's list of those that may start something */
+    int64_t pause_until_ms; /* monotonic; too many look-ups were under way */
+    int64_t busy_at_ms;     /* monotonic; when it last had something to do */
     TAILQ_ENTRY(target) link;
     struct target *hash_next;
     struct heap_entry wake;
@@ -45,7 +45,8 @@ void target_free(struct target **target);
 /* Takes over a newer version; an older one is ignored. Returns whether it did. */
 bool target_set_version(struct target *target, struct subscription *subscription);
 
-/* Opens secrets and headers and compiles the format, once a version. STATUS_INVALID: they can't be read (another key?). */
+/* Opens secrets and headers and compiles the format, once a version. STATUS_INVALID: they can't be read (another key?).
+ */
 MUST_USE enum status target_prepare(struct target *target, const struct keyring *keyring, struct error *error);
 
 void target_enqueue(struct target *target, struct delivery *delivery, int64_t now_ms);

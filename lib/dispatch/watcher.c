@@ -1,11 +1,12 @@
-/* A change is seen in three ways, each enough by itself: NOTIFY wakes at once, a look every second finds what a lost NOTIFY
- * would have told, and a new connection begins with everything when it was away for longer than deleted rows are kept.
+/* A change is seen in three ways, each enough by itself: NOTIFY wakes at once, a look every second finds what a lost
+ * NOTIFY would have told, and a new connection begins with everything when it was away for longer than deleted rows are
+ * kept.
  *
  * The snapshot's xmin of one look is where the next one begins: a transaction that was still open then has an id at or
  * above it, so its rows are seen when it commits, however late. What is read twice is recognised by its version.
  *
- * The roster changes first and the lanes are told afterwards; those who match hand their deliveries on before they let go of
- * the roster. So a lane never gets an older version after a newer one. */
+ * The roster changes first and the lanes are told afterwards; those who match hand their deliveries on before they let
+ * go of the roster. So a lane never gets an older version after a newer one. */
 #include "dispatch/watcher.h"
 #include "base/clock.h"
 #include "base/memory.h"
@@ -27,7 +28,7 @@ struct watcher {
     pthread_t thread;
     int wake_fd;
     _Atomic bool stopping, reload;
-    bool away;          /* said so in the log */
+    bool away; /* said so in the log */
     bool loaded;
     int64_t since_xmin;
     int64_t looked_at_ms; /* monotonic: the last look that worked */
@@ -66,7 +67,8 @@ void watcher_reload(struct watcher *watcher) {
     wake(watcher);
 }
 
-/* A version of one row, with the gate of the one that is there; NULL when that one is as new, or the row can't be used. */
+/* A version of one row, with the gate of the one that is there; NULL when that one is as new, or the row can't be used.
+ */
 static struct subscription *version_of(struct watcher *watcher, const struct result *rows, int row, bool all) {
     struct roster_row read;
     roster_row_read(rows, row, &read);
@@ -76,7 +78,8 @@ static struct subscription *version_of(struct watcher *watcher, const struct res
     if (news && subscription_new(&read.spec, known ? known->gate : NULL, &version, &error) != STATUS_OK) {
         char id[UUID_TEXT_LEN + 1];
         uuid_format(&read.spec.id, id);
-        log_error("watcher", "a subscription can't be used", LOG_TEXT("subscription", id), LOG_TEXT("error", error.text));
+        log_error("watcher", "a subscription can't be used", LOG_TEXT("subscription", id),
+                  LOG_TEXT("error", error.text));
     }
     subscription_unref(&known);
     return version;
@@ -212,7 +215,8 @@ static void wait_for_news(struct watcher *watcher) {
     struct error error;
     bool notified;
     if (connection_is_open(watcher->connection)) {
-        if (connection_wait_notify(watcher->connection, watcher->wake_fd, LOOK_EVERY_MS, &notified, &error) != STATUS_OK)
+        if (connection_wait_notify(watcher->connection, watcher->wake_fd, LOOK_EVERY_MS, &notified, &error) !=
+            STATUS_OK)
             connection_close(watcher->connection);
     } else {
         struct timespec pause = {LOOK_EVERY_MS / 1000, 0};

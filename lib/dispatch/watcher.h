@@ -1,5 +1,5 @@
-/* The thread that keeps the roster current: one whole load, then what changed, by transaction id, so that a change that commits
- * late is not missed (rule W1). NOTIFY only wakes it. */
+/* The thread that keeps the roster current: one whole load, then what changed, by transaction id, so that a change that
+ * commits late is not missed (rule W1). NOTIFY only wakes it. */
 #ifndef DISPATCH_WATCHER_H
 #define DISPATCH_WATCHER_H
 

@@ -12,15 +12,15 @@ struct log_row {
     struct span event_id;
     struct uuid subscription_id;
     struct span event_type, webhook_url;
-    const char *delivery_status; /* success, failed, cancelled */
-    int status_code;             /* 0: null */
+    const char *delivery_status;                  /* success, failed, cancelled */
+    int status_code;                              /* 0: null */
     struct span response_body, error, error_code; /* SPAN_NONE: null */
     int attempt;
-    int64_t duration_ms;         /* -1: null */
-    int64_t next_attempt_at_ms;  /* 0: null */
+    int64_t duration_ms;        /* -1: null */
+    int64_t next_attempt_at_ms; /* 0: null */
     bool given_up;
-    int64_t render_version;      /* 0: null */
-    int64_t sent_at_ms;          /* 0: null */
+    int64_t render_version; /* 0: null */
+    int64_t sent_at_ms;     /* 0: null */
     bool replay, test;
 };
 

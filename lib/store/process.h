@@ -9,13 +9,13 @@ MUST_USE enum status process_register(struct connection *connection, const struc
                                       struct error *error);
 MUST_USE enum status process_forget(struct connection *connection, const struct uuid *id, struct error *error);
 
-/* Live processes of all groups (heartbeat at most 10 s old), and this one's rank among them by id, from 0. Rows that are
- * silent for an hour are removed. */
+/* Live processes of all groups (heartbeat at most 10 s old), and this one's rank among them by id, from 0. Rows that
+ * are silent for an hour are removed. */
 MUST_USE enum status process_rank(struct connection *connection, const struct uuid *id, int *ret_count, int *ret_rank,
                                   struct error *error);
 
-/* In a transaction, as the first statement of a flush: raises flush_no, and gives the database's clock. STATUS_NOT_FOUND: the
- * row is gone. */
+/* In a transaction, as the first statement of a flush: raises flush_no, and gives the database's clock.
+ * STATUS_NOT_FOUND: the row is gone. */
 MUST_USE enum status process_beat(struct connection *connection, const struct uuid *id, int64_t flush_no,
                                   int64_t *ret_now_ms, struct error *error);
 

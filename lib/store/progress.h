@@ -19,7 +19,8 @@ struct progress_row {
 /* Which database this is: system identifier and timeline, as text (rule P6). */
 MUST_USE enum status progress_database_identity(struct connection *connection, struct buffer *out, struct error *error);
 
-/* Locks and reads one partition's row. STATUS_NOT_FOUND: none. The spans are arena-less copies: free with progress_row_deinit. */
+/* Locks and reads one partition's row. STATUS_NOT_FOUND: none. The spans are arena-less copies: free with
+ * progress_row_deinit. */
 struct progress_stored {
     struct uuid lineage;
     int64_t first_offset, epoch, next_offset;
@@ -40,13 +41,14 @@ MUST_USE enum status progress_group_known(struct connection *connection, struct 
 MUST_USE enum status progress_adopt(struct connection *connection, struct span group, const struct progress_row *row,
                                     struct error *error);
 
-/* Advances partitions whose epoch is still the given one, locking in key order; rows must be sorted by (topic, partition).
- * owned[i] says which were. */
+/* Advances partitions whose epoch is still the given one, locking in key order; rows must be sorted by (topic,
+ * partition). owned[i] says which were. */
 MUST_USE enum status progress_advance(struct connection *connection, struct span group, const struct progress_row *rows,
                                       size_t count, bool *owned, struct error *error);
 
 /* The (epoch, next_offset) of one partition as stored; STATUS_NOT_FOUND: none. */
 MUST_USE enum status progress_peek(struct connection *connection, struct span group, struct span topic,
-                                   int32_t partition, int64_t *ret_epoch, int64_t *ret_next_offset, struct error *error);
+                                   int32_t partition, int64_t *ret_epoch, int64_t *ret_next_offset,
+                                   struct error *error);
 
 #endif

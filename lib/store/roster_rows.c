@@ -37,8 +37,8 @@ enum status roster_rows_page(struct connection *connection, struct span after_wo
     return status;
 }
 
-enum status roster_rows_changed(struct connection *connection, int64_t since_xmin,
-                                struct roster_snapshot *ret_snapshot, struct result **ret_rows, struct error *error) {
+enum status roster_rows_changed(struct connection *connection, int64_t since_xmin, struct roster_snapshot *ret_snapshot,
+                                struct result **ret_rows, struct error *error) {
     /* One statement, hence one snapshot: what it can't see yet has an xid that is not below xmin next time. */
     static const struct statement CHANGED = {"SELECT " ROSTER_COLUMNS
                                              "WHERE s.xid >= $1::text::xid8 AND s.xid < $2::text::xid8"};

@@ -10,14 +10,16 @@ struct roster_snapshot {
     int64_t xmin, xmax;
 };
 
-/* In a REPEATABLE READ transaction: its snapshot; then pages in key order after (workspace_id, id), SPAN_NONE: from the start. */
+/* In a REPEATABLE READ transaction: its snapshot; then pages in key order after (workspace_id, id), SPAN_NONE: from the
+ * start. */
 MUST_USE enum status roster_rows_snapshot(struct connection *connection, struct roster_snapshot *ret_snapshot,
                                           struct error *error);
 MUST_USE enum status roster_rows_page(struct connection *connection, struct span after_workspace,
                                       const struct uuid *after_id, int limit, struct result **ret_rows,
                                       struct error *error);
 
-/* Rows with since_xmin ≤ xid < the current snapshot's xmax, deleted ones included; ret_snapshot is for the next time. */
+/* Rows with since_xmin ≤ xid < the current snapshot's xmax, deleted ones included; ret_snapshot is for the next time.
+ */
 MUST_USE enum status roster_rows_changed(struct connection *connection, int64_t since_xmin,
                                          struct roster_snapshot *ret_snapshot, struct result **ret_rows,
                                          struct error *error);

@@ -17,8 +17,8 @@ static int32_t int_or_0(const struct result *rows, int row, int column) {
     return result_is_null(rows, row, column) ? 0 : (int32_t)result_int(rows, row, column);
 }
 
-void subscriptions_row_read(const struct result *rows, int row, struct subscription_row *out) {
-    *out = (struct subscription_row){
+void subscriptions_row_read(const struct result *rows, int row, struct subscription_row *ret_row) {
+    *ret_row = (struct subscription_row){
         .id = result_uuid(rows, row, 0),
         .workspace_id = result_text(rows, row, 1),
         .webhook_url = result_text(rows, row, 2),
@@ -40,13 +40,13 @@ void subscriptions_row_read(const struct result *rows, int row, struct subscript
         .updated_at_ms = result_timestamp(rows, row, 20),
         .version = result_int(rows, row, 21),
     };
-    out->event_type_count = (size_t)result_array(rows, row, 3, out->event_types, SUBSCRIPTION_MAX_TYPES);
+    ret_row->event_type_count = (size_t)result_array(rows, row, 3, ret_row->event_types, SUBSCRIPTION_MAX_TYPES);
     struct span retries[SUBSCRIPTION_MAX_RETRIES];
-    out->retry_count = -1;
+    ret_row->retry_count = -1;
     if (!result_is_null(rows, row, 15))
-        out->retry_count = result_array(rows, row, 15, retries, SUBSCRIPTION_MAX_RETRIES);
-    for (int i = 0; i < out->retry_count; i++)
-        out->retry_ms[i] = big_endian(retries[i]);
+        ret_row->retry_count = result_array(rows, row, 15, retries, SUBSCRIPTION_MAX_RETRIES);
+    for (int i = 0; i < ret_row->retry_count; i++)
+        ret_row->retry_ms[i] = big_endian(retries[i]);
 }
 
 struct span subscriptions_row_key(const struct result *rows, int row) {
