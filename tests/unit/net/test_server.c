@@ -2,6 +2,7 @@
 #include "net/server.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -160,11 +161,20 @@ static void send_text(int fd, const char *text) {
 
 static char received[4 * 1024 * 1024];
 
+/* Work of the kernel for the loop that this thread made may interrupt it. */
+static ssize_t receive(int fd, size_t len) {
+    ssize_t got;
+    do {
+        got = recv(fd, received + len, sizeof(received) - 1 - len, 0);
+    } while (got < 0 && errno == EINTR);
+    return got;
+}
+
 /* Everything until the server closes. */
 static const char *read_all(int fd) {
     size_t len = 0;
     ssize_t got;
-    while (len < sizeof(received) - 1 && (got = recv(fd, received + len, sizeof(received) - 1 - len, 0)) > 0)
+    while (len < sizeof(received) - 1 && (got = receive(fd, len)) > 0)
         len += (size_t)got;
     received[len] = '\0';
     close(fd);
@@ -176,7 +186,7 @@ static const char *read_until(int fd, const char *text) {
     size_t len = 0;
     received[0] = '\0';
     while (!strstr(received, text)) {
-        ssize_t got = recv(fd, received + len, sizeof(received) - 1 - len, 0);
+        ssize_t got = receive(fd, len);
         if (got <= 0)
             fail_msg("\"%s\" did not come: %s", text, received);
         len += (size_t)got;
