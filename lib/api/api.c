@@ -108,12 +108,8 @@ static void log_call(const struct call *call, int64_t took_us) {
     if (!uuid_equal(&call->grant.id, &UUID_NIL))
         uuid_format(&call->grant.id, key);
     const struct log_field fields[] = {
-        LOG_SPAN("method", call->method),
-        LOG_SPAN("path", call->path),
-        LOG_INT("status", call->status),
-        LOG_INT("us", took_us),
-        LOG_TEXT("request_id", request_id(call->request)),
-        LOG_TEXT("key", key),
+        LOG_SPAN("method", call->method), LOG_SPAN("path", call->path),     LOG_INT("status", call->status),
+        LOG_INT("us", took_us),           LOG_TEXT("request_id", call->id), LOG_TEXT("key", key),
     };
     bool probe = call->route && call->route->flags & CALL_PUBLIC;
     log_write(probe ? LOG_DEBUG : LOG_INFO, "api", "request", fields, sizeof(fields) / sizeof(*fields) - !*key);

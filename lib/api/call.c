@@ -43,6 +43,7 @@ struct call *call_new(struct request *request) {
     call->arena = arena_new(4096);
     buffer_init(&call->answer, ANSWER_MAX_BYTES);
     call->method = arena_span(call->arena, span_of(request_method(request)));
+    call->id = arena_strdup(call->arena, span_of(request_id(request)));
     call->path = request_path(request);
     call->body = request_body(request);
     call->content_type = header_copy(call, "content-type");
@@ -225,8 +226,7 @@ void call_failed(struct call *call, enum status status, const struct error *erro
     /* That the database is away is said once, by those who notice (workers.c). */
     log_write(status == STATUS_UNAVAILABLE ? LOG_DEBUG : LOG_WARN, "api", "a request failed",
               (const struct log_field[]){LOG_SPAN("method", call->method), LOG_SPAN("path", call->path),
-                                         LOG_TEXT("error", error->text),
-                                         LOG_TEXT("request_id", request_id(call->request))},
+                                         LOG_TEXT("error", error->text), LOG_TEXT("request_id", call->id)},
               4);
     if (status == STATUS_UNAVAILABLE || status == STATUS_CONFLICT) {
         call_problem(call, 503, "unavailable", "The database can't be reached now. Try again in a moment.");

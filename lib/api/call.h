@@ -43,6 +43,7 @@ struct call {
     struct arena *arena; /* for whatever lives as long as the call */
 
     /* What came. */
+    const char *id; /* x-request-id */
     struct span method, path;
     struct route_params params;
     struct span query_names[CALL_MAX_QUERY], query_values[CALL_MAX_QUERY];

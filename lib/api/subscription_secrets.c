@@ -2,9 +2,11 @@
 #include "base/clock.h"
 #include "store/sealing.h"
 #include "webhook/signature.h"
+#include "webhook/subscription.h"
 #include <jansson.h>
 
 #define PLAIN_MAX_BYTES (64 * 1024)
+#define ALL_MAX_BYTES (SUBSCRIPTION_MAX_SECRETS_BYTES - 512) /* room for what sealing adds */
 
 enum status subscription_secrets_open(const struct keyring *keyring, const struct uuid *id, struct span sealed,
                                       int64_t now_ms, struct json_t **ret_secrets, struct error *error) {
@@ -53,6 +55,9 @@ void subscription_secrets_put(struct json_t *secrets, struct span secret, int64_
     while (json_array_size(secrets) >= SIGNATURE_MAX_SECRETS)
         json_array_remove(secrets, json_array_size(secrets) - 1);
     json_array_insert_new(secrets, 0, json_pack("{s:s%, s:n}", "secret", secret.data, secret.len, "until_ms"));
+    /* One alone always fits, whatever its characters. */
+    while (json_dumpb(secrets, NULL, 0, JSON_COMPACT) > ALL_MAX_BYTES)
+        json_array_remove(secrets, json_array_size(secrets) - 1);
     sealing_wipe(&made);
 }
 

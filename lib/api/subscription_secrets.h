@@ -11,7 +11,8 @@
 MUST_USE enum status subscription_secrets_open(const struct keyring *keyring, const struct uuid *id, struct span sealed,
                                                int64_t now_ms, struct json_t **ret_secrets, struct error *error);
 
-/* Puts a new one in front (SPAN_NONE: one is made). What was there ends in keep_ms at the latest, at once when 0. */
+/* Puts a new one in front (SPAN_NONE: one is made). What was there ends in keep_ms at the latest, at once when 0. The
+ * oldest go when there are too many, or when they are too large together. */
 void subscription_secrets_put(struct json_t *secrets, struct span secret, int64_t now_ms, int64_t keep_ms);
 
 /* The sealed bytes, in the arena. */

@@ -173,12 +173,12 @@ static bool check_rights(struct call *call) {
 
 /* "application/json" or "application/…+json", with or without parameters; absent is taken for JSON. */
 static bool is_json_type(struct span type) {
-    const char *end = type.data ? memchr(type.data, ';', type.len) : NULL;
+    if (!type.data)
+        return true;
+    const char *end = memchr(type.data, ';', type.len);
     size_t len = end ? (size_t)(end - type.data) : type.len;
     while (len > 0 && (type.data[len - 1] == ' ' || type.data[len - 1] == '\t'))
         len--;
-    if (len == 0)
-        return !type.data;
     return (len == 16 && strncasecmp(type.data, "application/json", 16) == 0) ||
            (len > 17 && strncasecmp(type.data, "application/", 12) == 0 &&
             strncasecmp(type.data + len - 5, "+json", 5) == 0);

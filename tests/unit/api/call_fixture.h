@@ -10,6 +10,7 @@
 static inline struct call *call_fixture(const char *body) {
     struct call *call = mem_calloc(1, sizeof(*call));
     call->arena = arena_new(4096);
+    call->id = "test";
     buffer_init(&call->answer, 1024 * 1024);
     if (body) {
         call->json = json_loads(body, JSON_DECODE_ANY, NULL);

@@ -8,6 +8,7 @@
 #include "api/subscription_secrets.h"
 #include "base/crypto.h"
 #include "call_fixture.h"
+#include "webhook/subscription.h"
 #include <stdio.h>
 
 #define NOW 1700000000000LL
@@ -108,6 +109,19 @@ static void test_no_more_than_five(void **state) {
     json_decref(secrets);
 }
 
+static void test_they_fit_into_the_row(void **state) {
+    (void)state;
+    char text[513];
+    memset(text, 1, 512);
+    text[512] = '\0';
+    json_t *secrets = json_array();
+    for (int i = 0; i < 4; i++)
+        subscription_secrets_put(secrets, span_of(text), NOW + i, DAY);
+    assert_true(subscription_secrets_seal(keyring, &ID, secrets, arena).len <= SUBSCRIPTION_MAX_SECRETS_BYTES);
+    assert_int_equal(json_array_size(secrets), 2);
+    json_decref(secrets);
+}
+
 static void test_what_a_client_sees(void **state) {
     (void)state;
     json_t *secrets = json_array();
@@ -142,6 +156,7 @@ int main(void) {
         cmocka_unit_test(test_former_ones_end_after_a_day),
         cmocka_unit_test(test_a_replacement_ends_the_others_at_once),
         cmocka_unit_test(test_no_more_than_five),
+        cmocka_unit_test(test_they_fit_into_the_row),
         cmocka_unit_test(test_what_a_client_sees),
         cmocka_unit_test(test_they_open_for_their_subscription_only),
     };
