@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import select
 import socket
 import subprocess
 import threading
@@ -694,6 +695,31 @@ def test_what_is_under_way_is_answered_before_the_end(database_only, api):
     locker.close()
     assert answers[0].status == 200 and answers[0].json["name"] == "late"
     assert database_only.api_process.wait() == 0
+
+
+def test_more_than_can_wait_is_refused_at_once(database_only, api):
+    made = created(api)
+    locker = database_only.db.connect()
+    locker.execute("SELECT 1 FROM subscriptions FOR UPDATE")
+    host, port = api.url[len("http://"):].split(":")
+    body = b'{"updated_by":"u"}'
+    raw = (f"PATCH {one(made)} HTTP/1.1\r\nHost: x\r\nX-API-KEY: {api.key}\r\nContent-Type: application/json\r\n"
+           f"Connection: close\r\nContent-Length: {len(body)}\r\n\r\n").encode() + body
+    callers = []
+    for _ in range(300):
+        callers.append(socket.create_connection((host, int(port)), 10))
+        callers[-1].sendall(raw)
+    refused, _, _ = select.select(callers, [], [], 5)
+    assert refused, "nobody was refused"
+    text = refused[0].recv(65536).decode()
+    assert text.startswith("HTTP/1.1 503 ") and '"busy"' in text and "Retry-After: 1" in text
+    assert api.get("/healthz").status == 200
+    locker.rollback()
+    locker.close()
+    waited = [caller.recv(65536)[:12] for caller in callers if caller is not refused[0]]
+    assert waited.count(b"HTTP/1.1 200") == 256 and waited.count(b"HTTP/1.1 503") == 43
+    for caller in callers:
+        caller.close()
 
 
 # docs/api.md.
