@@ -17,6 +17,7 @@
 #define MAX_PENDING 256
 #define MAX_BODY_BYTES (1024 * 1024)
 #define LINGER_MS 100
+#define CLASSES 4
 #define PREFIX SPAN_LITERAL("/notify")
 
 enum step { STEP_NONE, STEP_QUIESCE, STEP_LINGER, STEP_DONE };
@@ -42,7 +43,7 @@ struct api {
     pthread_cond_t stepped;
     enum step step;
     struct metric *seconds;
-    struct metric *classes[5]; /* 1xx … 5xx */
+    struct metric *classes[CLASSES]; /* 2xx … 5xx */
 };
 
 static void answer_healthz(struct call *call) {
@@ -95,9 +96,9 @@ static void make_metrics(struct api *api) {
     static const double BOUNDS[] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5};
     api->seconds = metrics_histogram("hookcast_api_request_seconds", "From a whole request to its answer.", NULL,
                                      BOUNDS, sizeof(BOUNDS) / sizeof(*BOUNDS));
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < CLASSES; i++) {
         char label[32];
-        snprintf(label, sizeof(label), "class=\"%dxx\"", i + 1);
+        snprintf(label, sizeof(label), "class=\"%dxx\"", i + 2);
         api->classes[i] =
             metrics_counter("hookcast_api_requests_total", "Requests answered, by class of status.", label);
     }
@@ -120,7 +121,7 @@ static void finish(struct api *api, struct call *call) {
     int64_t took_us = clock_mono_us() - call->began_us;
     log_call(call, took_us);
     metric_observe(api->seconds, (double)took_us / 1e6);
-    metric_add(api->classes[call->status / 100 - 1], 1);
+    metric_add(api->classes[call->status / 100 - 2], 1);
     for (size_t i = 0; i < call->header_count; i++)
         request_set_header(call->request, call->headers[i].name, call->headers[i].value);
     request_set_header(call->request, "Cache-Control", "no-store");
@@ -249,7 +250,7 @@ void api_free(struct api **api_ptr) {
     router_free(&api->router);
     mem_free(api->routes);
     metric_free(&api->seconds);
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < CLASSES; i++)
         metric_free(&api->classes[i]);
     auth_free(&api->auth);
     keyring_free(&api->keyring);
