@@ -1,7 +1,7 @@
 """A quick receiver for tests under load: it only counts. What misbehaves is support.receiver's.
 
-It answers 200 after `delay_s`, or not at all on paths that hang, and notes (time, path, webhook-id) of every request that
-came completely. A request is noted before it is answered."""
+It answers 200 after `delay_s`, or not at all on paths that hang, and notes (time, path, webhook-id, address of the sender) of
+every request that came completely. A request is noted before it is answered."""
 import asyncio
 import collections
 import threading
@@ -13,7 +13,7 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 class Tally:
-    """arrived  [(time.monotonic(), path, webhook-id)] in order; only ever appended to
+    """arrived  [(time.monotonic(), path, webhook-id, sender's address)] in order; only ever appended to
     hanging  paths that get no answer while they are in this set (see release)
     delay_s  how long each answer takes"""
 
@@ -35,7 +35,7 @@ class Tally:
 
     def counts(self, since=0):
         """{(path, webhook-id): how many times} from the given place in `arrived` on."""
-        return collections.Counter((path, name) for _, path, name in self.arrived[since:])
+        return collections.Counter((path, name) for _, path, name, _ in self.arrived[since:])
 
     def wait_for(self, n, deadline_s=30):
         try:
@@ -49,7 +49,7 @@ class Tally:
 
     def longest_gap_s(self, begin=None, end=None):
         """The longest time between two arrivals, `begin` and `end` (time.monotonic()) counting as arrivals."""
-        times = sorted(at for at, _, _ in self.arrived)
+        times = sorted(arrival[0] for arrival in self.arrived)
         times = [at for at in times if (begin is None or at >= begin) and (end is None or at <= end)]
         times = ([] if begin is None else [begin]) + times + ([] if end is None else [end])
         return max((b - a for a, b in zip(times, times[1:])), default=0.0)
@@ -97,10 +97,11 @@ class _Connection(asyncio.Protocol):
     def __init__(self, tally):
         self.tally = tally
         self.buffer = b""
-        self.transport = None
+        self.transport = self.sender = None
 
     def connection_made(self, transport):
         self.transport = transport
+        self.sender = transport.get_extra_info("peername")[0]
         self.tally._connections.add(transport)
 
     def connection_lost(self, _):
@@ -121,7 +122,7 @@ class _Connection(asyncio.Protocol):
 
     def _arrived(self, path, name):
         tally = self.tally
-        tally.arrived.append((time.monotonic(), path, name))
+        tally.arrived.append((time.monotonic(), path, name, self.sender))
         if path in tally.hanging:
             tally._unanswered[path].append(self.transport)
         elif tally.delay_s:
