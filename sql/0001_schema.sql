@@ -141,6 +141,7 @@ CREATE TABLE progress (
     next_offset bigint NOT NULL,
     last_key uuid,                          -- event_key of the record before next_offset
     done bytea NOT NULL DEFAULT '',
+    reread_until timestamptz,               -- records up to it may have been settled before: looked up in events
     updated_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (grp, topic, part)
 ) WITH (fillfactor = 30);

@@ -12,6 +12,7 @@
 #define IDLE_LOOK_MS 50
 #define PAUSE_AFTER_MS 2000
 #define REOPEN_AFTER_MS 3000
+#define NOTHING_AFTER_MS 5000
 
 static void on_readable(void *ctx, int events);
 
@@ -258,6 +259,8 @@ static void on_messages(void *ctx, struct queue_node *first) {
 enum status intake_new(const struct intake_settings *settings, struct intake **ret_intake, struct error *error) {
     struct intake *intake = mem_calloc(1, sizeof(*intake));
     intake->settings = *settings;
+    intake->began_ms = clock_wall_ms();
+    atomic_init(&intake->idle_since_ms, clock_mono_ms());
     intake->rules.topic_prefix = span_of(settings->settings->topic_prefix);
     intake->to_lanes = mem_calloc((size_t)settings->lane_count, sizeof(struct queue_batch));
     intake->loop = loop_new("intake");
@@ -297,6 +300,7 @@ void intake_free(struct intake **intake_ptr) {
         return;
     intake_drop_slots(intake);
     topic_partitions_deinit(&intake->assigned);
+    topic_partitions_deinit(&intake->broken);
     if (intake->watch)
         loop_watch_free(&intake->watch);
     if (intake->consumer)
@@ -330,6 +334,10 @@ struct queue *intake_queue(struct intake *intake) {
 }
 
 bool intake_is_ready(const struct intake *intake) {
-    return atomic_load_explicit(&intake->phase, memory_order_acquire) == INTAKE_RUNNING &&
+    enum intake_phase phase = atomic_load_explicit(&intake->phase, memory_order_acquire);
+    /* While no topic matches, the group gives nothing at all. */
+    bool nothing_to_have =
+        phase == INTAKE_IDLE && clock_mono_ms() - atomic_load(&intake->idle_since_ms) > NOTHING_AFTER_MS;
+    return (phase == INTAKE_RUNNING || nothing_to_have) &&
            !atomic_load_explicit(&intake->kafka_down, memory_order_relaxed);
 }

@@ -9,11 +9,14 @@
 
 #define ASK_KAFKA_MS 3000
 #define ASK_AGAIN_MS 500
+#define ASK_COMMITTED_MS 500
 #define REVOKE_LIMIT_MS 1300 /* 300 ms for answers, 1 s for PostgreSQL */
 #define COMMIT_LIMIT_MS 1000
 #define LEAVE_LIMIT_MS 2000
 
 void intake_set_phase(struct intake *intake, enum intake_phase phase) {
+    if (phase == INTAKE_IDLE)
+        atomic_store(&intake->idle_since_ms, clock_mono_ms());
     atomic_store_explicit(&intake->phase, phase, memory_order_release);
 }
 
@@ -31,6 +34,29 @@ struct topic_partitions intake_partitions(const struct intake *intake, bool with
     return list;
 }
 
+/* Kafka forgets a topic's offsets together with the topic. One that we committed and that is gone means that the topic
+ * was made again, though the new log may be long enough for nothing else to tell. */
+static bool offsets_are_kept(struct intake *intake, const struct topic_partitions *list) {
+    struct topic_partitions kept = {NULL, 0};
+    struct error error;
+    for (size_t i = 0; i < list->count; i++)
+        topic_partitions_add(&kept, span_of(list->items[i].topic), list->items[i].partition, CONSUMER_OFFSET_NONE,
+                             SPAN_NONE);
+    bool all = consumer_committed(intake->consumer, &kept, ASK_COMMITTED_MS, &error) == STATUS_OK;
+    for (size_t i = 0; all && i < kept.count; i++) {
+        for (size_t j = 0; kept.items[i].offset < 0 && j < intake->slot_count; j++) {
+            struct slot *slot = &intake->slots[j];
+            if (slot->partition->number == kept.items[i].partition &&
+                strcmp(slot->partition->topic, kept.items[i].topic) == 0)
+                slot->broken = true;
+        }
+    }
+    for (size_t i = 0; all && i < kept.count; i++)
+        all = kept.items[i].offset >= 0;
+    topic_partitions_deinit(&kept);
+    return all;
+}
+
 /* Tells Kafka what is durably settled, where that changed. */
 void intake_commit(struct intake *intake, bool wait) {
     struct topic_partitions list = {NULL, 0};
@@ -40,14 +66,17 @@ void intake_commit(struct intake *intake, bool wait) {
         char metadata[PARTITION_METADATA_MAX];
         if (offset == slot->committed_offset || slot->broken)
             continue;
-        slot->committed_offset = offset;
+        slot->committing_offset = offset;
         partition_metadata(slot->partition, metadata);
         topic_partitions_add(&list, span_of(slot->partition->topic), slot->partition->number, offset,
                              span_of(metadata));
     }
     struct error error = {""};
-    if (list.count && (wait ? consumer_commit_wait(intake->consumer, &list, COMMIT_LIMIT_MS, &error)
-                            : consumer_commit(intake->consumer, &list, &error)) != STATUS_OK)
+    bool commit = list.count && offsets_are_kept(intake, &list);
+    for (size_t i = 0; commit && i < intake->slot_count; i++)
+        intake->slots[i].committed_offset = intake->slots[i].committing_offset;
+    if (commit && (wait ? consumer_commit_wait(intake->consumer, &list, COMMIT_LIMIT_MS, &error)
+                        : consumer_commit(intake->consumer, &list, &error)) != STATUS_OK)
         log_debug("intake", "the offsets were not committed; progress has them", LOG_TEXT("error", error.text));
     topic_partitions_deinit(&list);
 }
@@ -97,14 +126,17 @@ void intake_on_assign(struct intake *intake, struct topic_partitions *partitions
 static enum status ask_watermarks(struct intake *intake, struct adopt_item *item, struct error *error) {
     if (item->committed >= 0 && !item->broken)
         return STATUS_OK;
-    return consumer_watermarks(intake->consumer, span_of(item->topic), item->number, ASK_KAFKA_MS, &item->low,
-                               &item->high, error);
+    enum status status = consumer_watermarks(intake->consumer, span_of(item->topic), item->number, ASK_KAFKA_MS,
+                                             &item->low, &item->latest, error);
+    if (status == STATUS_OK && intake->settings.settings->start_from == START_FROM_LATEST)
+        status = consumer_offset_since(intake->consumer, span_of(item->topic), item->number, intake->began_ms,
+                                       ASK_KAFKA_MS, &item->latest, error);
+    return status;
 }
 
 static bool is_broken(const struct intake *intake, const char *topic, int32_t number) {
-    for (size_t i = 0; i < intake->slot_count; i++)
-        if (intake->slots[i].broken && intake->slots[i].partition->number == number &&
-            strcmp(intake->slots[i].partition->topic, topic) == 0)
+    for (size_t i = 0; i < intake->broken.count; i++)
+        if (intake->broken.items[i].partition == number && strcmp(intake->broken.items[i].topic, topic) == 0)
             return true;
     return false;
 }
@@ -162,6 +194,7 @@ static void make_slots(struct intake *intake, struct adopt_message *message) {
             .partition = partition_ref(partition),
             .verifying = partition->start_offset > 0 && !uuid_equal(&partition->last_key, &UUID_NIL),
             .committed_offset = partition->start_offset,
+            .committing_offset = partition->start_offset,
             .lag = lag_metric(partition),
         };
     }
@@ -201,6 +234,7 @@ void intake_on_adopted(struct intake *intake, struct adopt_message *message) {
     }
     log_info("intake", "reading", LOG_INT("partitions", (int64_t)intake->slot_count));
     topic_partitions_deinit(&intake->assigned);
+    topic_partitions_deinit(&intake->broken);
     intake_set_phase(intake, INTAKE_RUNNING);
 }
 
@@ -259,18 +293,16 @@ static void look_for_loss(struct intake *intake, int64_t now_ms) {
         intake_reopen(intake);
 }
 
-static bool any_broken(const struct intake *intake) {
-    for (size_t i = 0; i < intake->slot_count; i++)
+/* A log that is not what progress says is adopted anew, from its earliest record, by joining the group again. */
+static void look_for_broken(struct intake *intake) {
+    for (size_t i = 0; i < intake->slot_count; i++) {
+        const struct partition *partition = intake->slots[i].partition;
         if (intake->slots[i].broken)
-            return true;
-    return false;
-}
-
-/* A log that is not what progress says: all partitions are adopted anew, the broken ones from their earliest record. */
-static void adopt_broken(struct intake *intake) {
-    struct topic_partitions again = intake_partitions(intake, false);
-    (void)revoke_all(intake, true);
-    intake_on_assign(intake, &again);
+            topic_partitions_add(&intake->broken, span_of(partition->topic), partition->number, CONSUMER_OFFSET_NONE,
+                                 SPAN_NONE);
+    }
+    if (intake->broken.count)
+        intake_reopen(intake);
 }
 
 void intake_group_tick(struct intake *intake) {
@@ -290,10 +322,10 @@ void intake_group_tick(struct intake *intake) {
         log_warn("intake",
                  "partitions are let go before everything of them is written; their next owner reads on from progress");
         let_go(intake);
-    } else if (phase == INTAKE_RUNNING && any_broken(intake) && !intake->rereading) {
-        adopt_broken(intake);
     } else if (phase == INTAKE_RUNNING) {
         look_for_loss(intake, now_ms);
+        if (intake->consumer && !intake->rereading)
+            look_for_broken(intake);
     }
 }
 

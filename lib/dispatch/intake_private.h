@@ -18,10 +18,10 @@ enum intake_phase {
 
 /* An adopted partition as intake follows it. */
 struct slot {
-    struct partition *partition; /* a reference */
-    bool verifying;              /* the next record must be the one that progress knows */
-    bool broken;                 /* it was not: to be adopted anew */
-    int64_t committed_offset;    /* the last that went to Kafka */
+    struct partition *partition;                 /* a reference */
+    bool verifying;                              /* the next record must be the one that progress knows */
+    bool broken;                                 /* it was not: to be adopted anew */
+    int64_t committed_offset, committing_offset; /* the last that went to Kafka, and the one that is going */
     struct metric *lag;
 };
 
@@ -37,15 +37,18 @@ struct intake {
     size_t slot_count;
     struct slot *last_slot;
     struct topic_partitions assigned; /* what the group gave, until it is adopted */
-    bool assigned_broken;             /* … again, because a log is not what progress says */
+    struct topic_partitions
+        broken; /* whose logs are not what progress says: to be adopted from their earliest record */
     int64_t try_at_ms;
     struct adopt_message *adopting;  /* the recorder's until it comes back; compared, never followed */
     struct revoke_message *revoking; /* likewise */
     int64_t revoke_deadline_ms;
     bool revoke_lost;
-    int64_t reopen_at_ms;        /* partitions were lost without the group's word: join again; 0: no */
-    bool rereading;              /* the recorder looks records up */
-    struct consumer_event stash; /* a record beyond its partition's window */
+    int64_t began_ms;              /* wall: when this process began to look at Kafka */
+    _Atomic int64_t idle_since_ms; /* monotonic */
+    int64_t reopen_at_ms;          /* partitions were lost without the group's word: join again; 0: no */
+    bool rereading;                /* the recorder looks records up */
+    struct consumer_event stash;   /* a record beyond its partition's window */
     bool stashed;
     bool paused;
     int64_t blocked_since_ms;

@@ -120,7 +120,7 @@ void recorder_drop_partitions(struct recorder *recorder) {
 /* ---- taking partitions over ---- */
 
 static int64_t first_start(struct recorder *recorder, const struct adopt_item *item, bool group_known) {
-    return !group_known && recorder->settings.settings->start_from == START_FROM_LATEST ? item->high : item->low;
+    return !group_known && recorder->settings.settings->start_from == START_FROM_LATEST ? item->latest : item->low;
 }
 
 static void new_lineage(struct progress_row *row, int64_t start) {
@@ -129,6 +129,7 @@ static void new_lineage(struct progress_row *row, int64_t start) {
     row->next_offset = start;
     row->last_key = UUID_NIL;
     row->done = SPAN_LITERAL("");
+    row->reread_until_ms = 0;
 }
 
 /* Rule P4: where this group goes on in this partition. */
@@ -141,21 +142,24 @@ static void decide_start(struct recorder *recorder, const struct adopt_item *ite
         row->next_offset = stored->next_offset;
         row->last_key = stored->last_key;
         row->done = (struct span){stored->done, stored->done_len};
+        row->reread_until_ms = stored->reread_until_ms;
     }
     if (item->broken) {
         log_warn("recorder", "the topic was made again or lost its tail: reading it from its earliest record",
                  LOG_TEXT("topic", item->topic), LOG_INT("partition", item->number), LOG_INT("offset", item->low));
         new_lineage(row, item->low);
+        row->reread_until_ms = stored ? stored->updated_at_ms : 0;
     } else if (committed && !item->has_lineage) {
         log_info("recorder", "the group's offset was set from outside: going on there", LOG_TEXT("topic", item->topic),
                  LOG_INT("partition", item->number), LOG_INT("offset", item->committed));
         new_lineage(row, item->committed);
-    } else if (committed && !(stored && uuid_equal(&stored->lineage, &item->lineage))) {
+    } else if (committed && !(stored && uuid_compare(&stored->lineage, &item->lineage) >= 0)) {
+        /* A lineage of the database that is younger than Kafka's is one whose first commit did not get through. */
         log_warn(
             "recorder", "the database does not know how far this partition is settled: going back to where it began",
             LOG_TEXT("topic", item->topic), LOG_INT("partition", item->number), LOG_INT("offset", item->lineage_first));
         new_lineage(row, item->lineage_first);
-        row->lineage = item->lineage;
+        row->reread_until_ms = clock_wall_ms();
     } else if (!stored) {
         new_lineage(row, first_start(recorder, item, group_known));
     }
@@ -179,8 +183,7 @@ static enum status adopt_one(struct recorder *recorder, struct adopt_item *item,
     partition->last_key = row.last_key;
     partition->done = row.done.len ? mem_copy(row.done.data, row.done.len) : NULL;
     partition->done_len = row.done.len;
-    if (item->broken)
-        partition->reread_until_ms = stored.updated_at_ms;
+    partition->reread_until_ms = row.reread_until_ms;
     atomic_init(&partition->settled_offset, row.next_offset);
     status = progress_adopt(recorder->connection, group_of(recorder), &row, error);
     progress_stored_deinit(&stored);

@@ -274,6 +274,27 @@ enum status consumer_watermarks(struct consumer *consumer, struct span topic, in
     return STATUS_OK;
 }
 
+enum status consumer_offset_since(struct consumer *consumer, struct span topic, int32_t partition, int64_t wall_ms,
+                                  int64_t timeout_ms, int64_t *ret_offset, struct error *error) {
+    int64_t low;
+    char *name = mem_strndup(topic.data, topic.len);
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_t *item = rd_kafka_topic_partition_list_add(list, name, partition);
+    item->offset = wall_ms; /* the question; the answer takes its place */
+    rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(consumer->rk, list, (int)timeout_ms);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
+        code = item->err;
+    int64_t offset = item->offset;
+    rd_kafka_topic_partition_list_destroy(list);
+    mem_free(name);
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return refused(code, "the offset of a time", error);
+    if (offset < 0) /* no record is that young */
+        return consumer_watermarks(consumer, topic, partition, timeout_ms, &low, ret_offset, error);
+    *ret_offset = offset;
+    return STATUS_OK;
+}
+
 int64_t consumer_cached_high(struct consumer *consumer, struct span topic, int32_t partition) {
     /* librdkafka would begin to ask the brokers about a topic that it does not know. */
     if (consumer_list_find(&consumer->assigned, topic, partition) < 0)

@@ -18,7 +18,8 @@ static void progress_key_params(struct params *params, struct span group, struct
 enum status progress_lock(struct connection *connection, struct span group, struct span topic, int32_t partition,
                           struct progress_stored *ret_row, struct error *error) {
     static const struct statement LOCK = {
-        "SELECT lineage, first_offset, epoch, next_offset, last_key, done, updated_at FROM progress "
+        "SELECT lineage, first_offset, epoch, next_offset, last_key, done, updated_at, reread_until "
+        "FROM progress "
         "WHERE grp = $1 AND topic = $2 AND part = $3 FOR UPDATE"};
     struct params params;
     progress_key_params(&params, group, topic, partition);
@@ -37,6 +38,7 @@ enum status progress_lock(struct connection *connection, struct span group, stru
             .done = mem_copy(done.data, done.len),
             .done_len = done.len,
             .updated_at_ms = result_timestamp(result, 0, 6),
+            .reread_until_ms = result_is_null(result, 0, 7) ? 0 : result_timestamp(result, 0, 7),
         };
     }
     result_free(&result);
@@ -67,10 +69,12 @@ enum status progress_group_known(struct connection *connection, struct span grou
 enum status progress_adopt(struct connection *connection, struct span group, const struct progress_row *row,
                            struct error *error) {
     static const struct statement ADOPT = {
-        "INSERT INTO progress (grp, topic, part, lineage, first_offset, epoch, next_offset, last_key, done) "
-        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (grp, topic, part) DO UPDATE SET "
+        "INSERT INTO progress (grp, topic, part, lineage, first_offset, epoch, next_offset, last_key, done, "
+        "reread_until) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (grp, topic, part) DO UPDATE SET "
         "lineage = excluded.lineage, first_offset = excluded.first_offset, epoch = excluded.epoch, "
-        "next_offset = excluded.next_offset, last_key = excluded.last_key, done = excluded.done"};
+        "next_offset = excluded.next_offset, last_key = excluded.last_key, done = excluded.done, "
+        "reread_until = excluded.reread_until"};
     struct params params;
     progress_key_params(&params, group, row->topic, row->partition);
     params_uuid(&params, &row->lineage);
@@ -82,6 +86,10 @@ enum status progress_adopt(struct connection *connection, struct span group, con
     else
         params_uuid(&params, &row->last_key);
     params_bytea(&params, row->done);
+    if (row->reread_until_ms)
+        params_timestamp(&params, row->reread_until_ms);
+    else
+        params_null(&params, PARAM_TIMESTAMP);
     enum status status = connection_run(connection, &ADOPT, &params, NULL, error);
     params_deinit(&params);
     return status;

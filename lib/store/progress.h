@@ -13,7 +13,7 @@ struct progress_row {
     int64_t next_offset;
     struct uuid last_key; /* nil: null */
     struct span done;
-    int64_t updated_at_ms;
+    int64_t reread_until_ms; /* 0: null */
 };
 
 /* Which database this is: system identifier and timeline, as text (rule P6). */
@@ -27,6 +27,7 @@ struct progress_stored {
     struct uuid last_key;
     char *done;
     size_t done_len;
+    int64_t reread_until_ms; /* 0: null */
     int64_t updated_at_ms;
 };
 MUST_USE enum status progress_lock(struct connection *connection, struct span group, struct span topic,
