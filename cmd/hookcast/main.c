@@ -13,6 +13,7 @@ static command_fn *const COMMANDS[] = {
     cmd_api,
     cmd_dispatch,
     cmd_migrate,
+    cmd_check,
     cmd_publish,
     cmd_listen,
     cmd_verify,

@@ -31,7 +31,9 @@ static void on_error(rd_kafka_t *rk, int code, const char *reason, void *ctx) {
     if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || probe->refused)
         return;
     probe->refused = code == RD_KAFKA_RESP_ERR__AUTHENTICATION || code == RD_KAFKA_RESP_ERR__SSL;
-    (void)error_set(&probe->connection, STATUS_UNAVAILABLE, "%s", reason);
+    const char *history = strstr(reason, " (after ");
+    size_t len = history ? (size_t)(history - reason) : strlen(reason);
+    (void)error_set(&probe->connection, STATUS_UNAVAILABLE, "%.*s", (int)len, reason);
 }
 
 static void on_log(const rd_kafka_t *rk, int level, const char *kind, const char *text) {
@@ -103,7 +105,7 @@ void probe_close(struct probe **probe_at) {
     mem_free(probe);
 }
 
-/* The code, and what a connection said before. */
+/* What happened, and what a connection said before, which is where it comes from. */
 static enum status explain(struct probe *probe, enum status status, const char *text, struct error *error) {
     rd_kafka_message_t *message;
     while ((message = rd_kafka_consumer_poll(probe->rk, 0)))
@@ -184,8 +186,10 @@ enum status probe_topics(struct probe *probe, int64_t timeout_ms, struct probe_t
                          struct error *error) {
     const struct rd_kafka_metadata *metadata;
     rd_kafka_resp_err_t code = rd_kafka_metadata(probe->rk, 1, NULL, &metadata, (int)timeout_ms);
-    if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
-        return explain(probe, STATUS_UNAVAILABLE, rd_kafka_err2str(code), error);
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        bool late = code == RD_KAFKA_RESP_ERR__TIMED_OUT || code == RD_KAFKA_RESP_ERR__TRANSPORT;
+        return explain(probe, STATUS_UNAVAILABLE, late ? "no answer in time" : rd_kafka_err2str(code), error);
+    }
     struct probe_topics topics = {.brokers = metadata->broker_cnt};
     for (int i = 0; i < metadata->topic_cnt; i++)
         if (is_wanted(probe, metadata->topics[i].topic))
