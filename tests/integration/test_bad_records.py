@@ -81,8 +81,10 @@ def test_every_bad_record_is_kept_with_its_reason_and_good_ones_go_on(installati
         assert bytes(row["body"]) == value and bytes(row["record_key"]) == b"w1", name
         assert row["topic"] == installation.topic()
     assert installation.db.count("events") == len(ACCEPTED) + 1
-    bodies = {request.id: json.loads(request.body) for request in receiver.requests() if request.id != "escapes"}
-    assert bodies["duplicates"]["value"]["payload"] == 2
+    bodies = {request.id: request.body for request in receiver.requests()}
+    assert json.loads(bodies["duplicates"])["value"]["payload"] == 2
+    assert b'"payload":[1e400,-1e400,' + b"9" * 5000 + b",0." in bodies["huge_numbers"]
+    assert b'"payload":"\\ud800 \\u0000 \\/"' in bodies["escapes"]
 
 
 def test_a_null_value_is_passed_over(installation, receiver):
