@@ -351,10 +351,10 @@ static enum status write_existing(struct connection *connection, struct schedule
 }
 
 enum status schedule_write(struct connection *connection, struct schedule_batch *batch, struct error *error) {
-    /* A plan that was made while the table was empty reads all of it for each key; and only a nested loop over the keys
-     * locks in their order. */
-    static const char PLANS[] =
-        "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off";
+    /* A plan that was made while the table was empty, and kept, would go through all of it for each key; so plans are
+     * made at each call. And only a nested loop over the keys locks in their order. */
+    static const char PLANS[] = "SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_seqscan = off; "
+                                "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off";
     enum status status = write_holds(connection, batch, error);
     if (status == STATUS_OK)
         status = write_new(connection, batch, error);

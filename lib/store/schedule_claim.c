@@ -18,11 +18,12 @@ static void sorted_params(const struct schedule_key *keys, size_t count, struct 
 }
 
 enum status schedule_session(struct connection *connection, struct error *error) {
-    /* Plans live as long as the connection, and the table may be empty when they are made: reading all of it is never
-     * right here, nor is sorting what an index has in order. */
+    /* A plan that was made while the table was empty, and kept, would go through all of it for each key; so plans are
+     * made at each call. Reading all of the table is never right here, nor is sorting what an index has in order. */
     return connection_exec(connection,
-                           "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; "
-                           "SET enable_mergejoin = off; SET lock_timeout = '1s'",
+                           "SET plan_cache_mode = force_custom_plan; SET enable_seqscan = off; SET enable_bitmapscan = "
+                           "off; SET enable_hashjoin = off; "
+                           "SET enable_mergejoin = off; SET enable_sort = off; SET lock_timeout = '1s'",
                            error);
 }
 

@@ -6,7 +6,7 @@
 
 /* Keys as three parameters, in the order in which rows are locked (rule P9): workspaces by their bytes, then the uuids.
  * In SQL that order is SCHEDULE_KEY_ORDER. */
-#define SCHEDULE_KEY_ORDER "workspace_id COLLATE \"C\", subscription_id, row_key"
+#define SCHEDULE_KEY_ORDER "s.workspace_id COLLATE \"C\", s.subscription_id, s.row_key"
 
 int schedule_key_compare(const struct schedule_key *a, const struct schedule_key *b);
 void schedule_keys_sort(struct schedule_key *keys, size_t count);
