@@ -141,7 +141,7 @@ CREATE TABLE progress (
     next_offset bigint NOT NULL,
     last_key uuid,                          -- event_key of the record before next_offset
     done bytea NOT NULL DEFAULT '',
-    reread_until timestamptz,               -- records up to it may have been settled before: looked up in events
+    reread_before bigint,                   -- records before it may have been settled already: looked up in events
     updated_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (grp, topic, part)
 ) WITH (fillfactor = 30);
@@ -179,7 +179,7 @@ CREATE TABLE schedule (
     headers text NOT NULL,
     body bytea NOT NULL,
     PRIMARY KEY (workspace_id, subscription_id, row_key)
-) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 500,
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 500,
     autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0.1);
 CREATE INDEX schedule_due ON schedule (bucket, due_at) WHERE NOT held;
 CREATE INDEX schedule_held ON schedule (workspace_id, subscription_id, due_at) WHERE held;

@@ -14,9 +14,9 @@ static void on_stop(void *ctx) {
     loop_stop(ctx);
 }
 
-static int fail(const struct error *error) {
+static int fail(enum status status, const struct error *error) {
     fprintf(stderr, "hookcast dispatch: %s\n", error->text);
-    return EXIT_FAILED;
+    return status == STATUS_INVALID ? EXIT_USAGE : EXIT_FAILED;
 }
 
 static int run(const struct settings *settings, struct settings_command *about, int argc, char **argv) {
@@ -29,11 +29,12 @@ static int run(const struct settings *settings, struct settings_command *about, 
     struct dispatch *dispatch = NULL;
     struct health *health = NULL;
     run_raise_limits();
-    if (dispatch_new(settings, &dispatch, &error) != STATUS_OK)
-        return fail(&error);
+    enum status status = dispatch_new(settings, &dispatch, &error);
+    if (status != STATUS_OK)
+        return fail(status, &error);
     struct loop *loop = loop_new("main");
     run_on_stop(loop, on_stop, loop);
-    enum status status = health_open(loop, settings->metrics_listen, is_ready, dispatch, &health, &error);
+    status = health_open(loop, settings->metrics_listen, is_ready, dispatch, &health, &error);
     if (status == STATUS_OK) {
         dispatch_start(dispatch);
         loop_run(loop);
@@ -42,7 +43,7 @@ static int run(const struct settings *settings, struct settings_command *about, 
     }
     loop_free(&loop);
     dispatch_free(&dispatch);
-    return status == STATUS_OK ? EXIT_DONE : fail(&error);
+    return status == STATUS_OK ? EXIT_DONE : fail(status, &error);
 }
 
 struct command *cmd_dispatch(void) {

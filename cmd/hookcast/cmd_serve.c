@@ -62,6 +62,8 @@ static int run(const struct settings *settings, struct settings_command *about, 
     if (serve.api)
         api_free(&serve.api);
     dispatch_free(&serve.dispatch);
+    if (status == STATUS_INVALID)
+        return EXIT_USAGE;
     return status == STATUS_OK ? EXIT_DONE : EXIT_FAILED;
 }
 

@@ -61,7 +61,9 @@ struct delivery {
 
     /* A schedule row's. */
     bool has_row;
+    bool counted_as_row;   /* among its target's rows in flight */
     bool parked_in_flight; /* its row was written while it was under way: a success finishes it whatever the fence */
+    int64_t ready_number;  /* of the record that was ready last when its answer came */
     struct uuid row_key;
     int32_t fence;
     int64_t lease_deadline_ms; /* monotonic: must not start after this */
@@ -112,6 +114,7 @@ struct taken {
     uint32_t skipped_count;
     bool matched; /* write an events row */
 
+    int64_t ready_number; /* in the order in which they became whole */
     uint32_t expected, arrived;
     struct delivery_list outcomes;
     size_t footprint_bytes;
@@ -138,6 +141,7 @@ void taken_free(struct taken **taken);
 struct subscription_message {
     struct message message;
     struct subscription *subscription; /* a reference */
+    bool whatever_version;             /* the database is another one: also when it is older than what is known */
 };
 struct message *subscription_message_new(enum message_type type, struct subscription *subscription);
 

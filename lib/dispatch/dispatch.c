@@ -41,6 +41,8 @@ static enum status check_database(const struct settings *settings, struct error 
     enum status status = connection_open(connection, OPEN_TIMEOUT_MS, error);
     if (status == STATUS_OK)
         status = migrate_check(connection, MIGRATE_SCHEMA_VERSION, error);
+    if (status == STATUS_INVALID)
+        status = STATUS_FAILED; /* the schema's fault, no setting's */
     connection_free(&connection);
     return status;
 }
@@ -69,8 +71,10 @@ static enum status make_lanes(struct dispatch *dispatch, struct error *error) {
             .number = i,
         };
         enum status status = lane_new(&lane, &dispatch->lanes[i], error);
-        if (status != STATUS_OK)
+        if (status != STATUS_OK) {
+            error_context(error, "HOOKCAST_CA_FILE or HOOKCAST_SOURCE_ADDRESS");
             return status;
+        }
         dispatch->lane_count++;
     }
     recorder_set_lanes(dispatch->recorder, dispatch->lanes, dispatch->lane_count);
@@ -103,7 +107,10 @@ static enum status make_threads(struct dispatch *dispatch, struct error *error) 
     struct intake_settings intake = {settings,        dispatch->roster,     dispatch->recorder,
                                      dispatch->lanes, dispatch->lane_count, &dispatch->budget,
                                      &dispatch->pulse};
-    return intake_new(&intake, &dispatch->intake, error);
+    status = intake_new(&intake, &dispatch->intake, error);
+    if (status != STATUS_OK)
+        error_context(error, "HOOKCAST_KAFKA_CONF or HOOKCAST_TOPICS");
+    return status;
 }
 
 enum status dispatch_new(const struct settings *settings, struct dispatch **ret_dispatch, struct error *error) {
@@ -111,13 +118,13 @@ enum status dispatch_new(const struct settings *settings, struct dispatch **ret_
     dispatch->settings = settings;
     dispatch->roster = roster_new();
     atomic_init(&dispatch->pulse.processes, 1);
-    enum status status = check_database(settings, error);
-    if (status == STATUS_OK)
-        status = sealing_keyring(settings, &dispatch->keyring, error);
-    if (status == STATUS_OK)
-        status = guard_new(settings->allow_nets, &dispatch->guard, error);
+    enum status status = sealing_keyring(settings, &dispatch->keyring, error);
+    if (status == STATUS_OK && (status = guard_new(settings->allow_nets, &dispatch->guard, error)) != STATUS_OK)
+        error_context(error, "HOOKCAST_ALLOW_NETS");
     if (status == STATUS_OK)
         status = make_threads(dispatch, error);
+    if (status == STATUS_OK)
+        status = check_database(settings, error);
     if (status == STATUS_OK)
         *ret_dispatch = dispatch;
     else

@@ -13,6 +13,7 @@
 #define PAUSE_AFTER_MS 2000
 #define REOPEN_AFTER_MS 3000
 #define NOTHING_AFTER_MS 5000
+#define ASK_KAFKA_MS 1000
 
 static void on_readable(void *ctx, int events);
 
@@ -35,8 +36,33 @@ static void on_record(struct intake *intake, struct consumer_event *event) {
         consumer_event_deinit(event);
         return;
     }
+    CHECK(!intake->stashed);
     intake->stash = *event;
     intake->stashed = true;
+}
+
+/* An offset that is gone by age is passed over; a log that ends before it is another log. */
+static void find_the_way(struct intake *intake, struct slot *slot, int64_t asked) {
+    struct partition *partition = slot->partition;
+    struct span topic = span_of(partition->topic);
+    struct error error = {""};
+    int64_t low = 0, high = 0;
+    int64_t next = slot->verifying ? partition->start_offset : asked;
+    enum status status =
+        consumer_watermarks(intake->consumer, topic, partition->number, ASK_KAFKA_MS, &low, &high, &error);
+    if (status == STATUS_OK && high >= next) {
+        slot->verifying = false;
+        if (low > next)
+            log_warn("intake", "records went by age before they were read", LOG_TEXT("topic", partition->topic),
+                     LOG_INT("partition", partition->number), LOG_INT("from", next), LOG_INT("to", low));
+        status = consumer_seek(intake->consumer, topic, partition->number, low > next ? low : next, &error);
+    } else if (status == STATUS_OK) {
+        slot->broken = true;
+    }
+    if (status != STATUS_OK) {
+        log_warn("intake", "can't find where to read on; joining the group again", LOG_TEXT("error", error.text));
+        intake->reopen_at_ms = clock_mono_ms() + REOPEN_AFTER_MS;
+    }
 }
 
 static void on_out_of_range(struct intake *intake, const struct consumer_event *event) {
@@ -44,8 +70,15 @@ static void on_out_of_range(struct intake *intake, const struct consumer_event *
     for (size_t i = 0; i < intake->slot_count; i++) {
         struct partition *partition = intake->slots[i].partition;
         if (partition->number == at->partition && strcmp(partition->topic, at->topic) == 0)
-            intake->slots[i].broken = true;
+            find_the_way(intake, &intake->slots[i], at->offset);
     }
+}
+
+/* Progress has the offsets; Kafka gets them with the next commit. */
+static void on_commit_failed(struct intake *intake, const struct consumer_event *event) {
+    log_debug("intake", "Kafka did not take the offsets", LOG_TEXT("error", event->error.text));
+    for (size_t i = 0; i < intake->slot_count; i++)
+        intake->slots[i].committed_offset = -1;
 }
 
 static void on_event(struct intake *intake, struct consumer_event *event) {
@@ -72,11 +105,11 @@ static void on_event(struct intake *intake, struct consumer_event *event) {
         break;
     case CONSUMER_COMMITTED:
         if (event->error.text[0])
-            log_debug("intake", "Kafka did not take the offsets; progress has them",
-                      LOG_TEXT("error", event->error.text));
+            on_commit_failed(intake, event);
         break;
     case CONSUMER_FAILED:
         log_error("intake", "the consumer failed; joining the group again", LOG_TEXT("error", event->error.text));
+        intake->failed = true;
         intake->reopen_at_ms = clock_mono_ms() + REOPEN_AFTER_MS;
         break;
     case CONSUMER_NOTHING:
@@ -95,9 +128,10 @@ static void set_paused(struct intake *intake, bool paused) {
     enum status status =
         paused ? consumer_pause(intake->consumer, &list, &error) : consumer_resume(intake->consumer, &list, &error);
     topic_partitions_deinit(&list);
-    if (status != STATUS_OK)
+    if (status == STATUS_OK)
+        intake->paused = paused;
+    else
         log_warn("intake", paused ? "can't pause" : "can't resume", LOG_TEXT("error", error.text));
-    intake->paused = paused;
 }
 
 /* A record beyond the window waits here; nothing is polled meanwhile. The recorder parks what holds the window's head.
@@ -168,6 +202,7 @@ static void leave(struct intake *intake) {
 /* SIGTERM is a revoke of everything, and then leaving. */
 static void stop_step(struct intake *intake) {
     enum intake_phase phase = atomic_load(&intake->phase);
+    intake_hand_on(intake);
     if (phase == INTAKE_RUNNING && intake->slot_count) {
         intake_on_revoke(intake, false);
     } else if (phase != INTAKE_REVOKING || clock_mono_ms() >= intake->revoke_deadline_ms) {

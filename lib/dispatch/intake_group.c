@@ -109,7 +109,11 @@ void intake_drop_slots(struct intake *intake) {
         consumer_event_deinit(&intake->stash);
     intake->stashed = false;
     intake->paused = false;
-    intake->reopen_at_ms = 0;
+    /* What is being looked up belonged to them. */
+    reread_message_free(&intake->reread);
+    reread_message_free(&intake->reread_again);
+    intake->reread_asked = NULL;
+    intake->rereading = false;
 }
 
 /* ---- adopting ---- */
@@ -127,7 +131,8 @@ static enum status ask_watermarks(struct intake *intake, struct adopt_item *item
     if (item->committed >= 0 && !item->broken)
         return STATUS_OK;
     enum status status = consumer_watermarks(intake->consumer, span_of(item->topic), item->number, ASK_KAFKA_MS,
-                                             &item->low, &item->latest, error);
+                                             &item->low, &item->high, error);
+    item->latest = item->high;
     if (status == STATUS_OK && intake->settings.settings->start_from == START_FROM_LATEST)
         status = consumer_offset_since(intake->consumer, span_of(item->topic), item->number, intake->began_ms,
                                        ASK_KAFKA_MS, &item->latest, error);
@@ -235,6 +240,8 @@ void intake_on_adopted(struct intake *intake, struct adopt_message *message) {
     log_info("intake", "reading", LOG_INT("partitions", (int64_t)intake->slot_count));
     topic_partitions_deinit(&intake->assigned);
     topic_partitions_deinit(&intake->broken);
+    if (!intake->failed)
+        intake->reopen_at_ms = 0;
     intake_set_phase(intake, INTAKE_RUNNING);
 }
 
@@ -288,11 +295,6 @@ enum status intake_open_consumer(struct intake *intake, struct error *error) {
 
 /* ---- what waits for its time ---- */
 
-static void look_for_loss(struct intake *intake, int64_t now_ms) {
-    if (intake->reopen_at_ms && now_ms >= intake->reopen_at_ms)
-        intake_reopen(intake);
-}
-
 /* A log that is not what progress says is adopted anew, from its earliest record, by joining the group again. */
 static void look_for_broken(struct intake *intake) {
     for (size_t i = 0; i < intake->slot_count; i++) {
@@ -309,6 +311,10 @@ void intake_group_tick(struct intake *intake) {
     struct error error = {""};
     int64_t now_ms = clock_mono_ms();
     enum intake_phase phase = atomic_load(&intake->phase);
+    if (intake->reopen_at_ms && now_ms >= intake->reopen_at_ms) {
+        intake_reopen(intake);
+        return;
+    }
     if (phase == INTAKE_ASSIGNED && now_ms >= intake->try_at_ms && roster_is_loaded(intake->settings.roster)) {
         intake->try_at_ms = now_ms + ASK_AGAIN_MS;
         if (intake->assigned.count == 0) {
@@ -323,9 +329,7 @@ void intake_group_tick(struct intake *intake) {
                  "partitions are let go before everything of them is written; their next owner reads on from progress");
         let_go(intake);
     } else if (phase == INTAKE_RUNNING) {
-        look_for_loss(intake, now_ms);
-        if (intake->consumer && !intake->rereading)
-            look_for_broken(intake);
+        look_for_broken(intake);
     }
 }
 
@@ -337,6 +341,8 @@ void intake_reopen(struct intake *intake) {
     topic_partitions_deinit(&intake->assigned);
     intake->adopting = NULL;
     intake->revoking = NULL;
+    intake->reopen_at_ms = 0;
+    intake->failed = false;
     loop_watch_free(&intake->watch);
     consumer_close(&intake->consumer, LEAVE_LIMIT_MS);
     intake_set_phase(intake, INTAKE_IDLE);

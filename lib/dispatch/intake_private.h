@@ -44,11 +44,13 @@ struct intake {
     struct revoke_message *revoking; /* likewise */
     int64_t revoke_deadline_ms;
     bool revoke_lost;
-    int64_t began_ms;              /* wall: when this process began to look at Kafka */
-    _Atomic int64_t idle_since_ms; /* monotonic */
-    int64_t reopen_at_ms;          /* partitions were lost without the group's word: join again; 0: no */
-    bool rereading;                /* the recorder looks records up */
-    struct consumer_event stash;   /* a record beyond its partition's window */
+    int64_t began_ms;                    /* wall: when this process began to look at Kafka */
+    _Atomic int64_t idle_since_ms;       /* monotonic */
+    bool failed;                         /* the consumer is of no use any more */
+    int64_t reopen_at_ms;                /* partitions were lost without the group's word: join again; 0: no */
+    bool rereading;                      /* the recorder looks records up … */
+    struct reread_message *reread_asked; /* … these: its own until it comes back; compared, never followed */
+    struct consumer_event stash;         /* a record beyond its partition's window */
     bool stashed;
     bool paused;
     int64_t blocked_since_ms;

@@ -173,6 +173,7 @@ static void send_reread(struct intake *intake) {
     if (!intake->reread)
         return;
     queue_batch_add(&intake->to_recorder, &intake->reread->message.node);
+    intake->reread_asked = intake->reread;
     intake->reread = NULL;
     intake->rereading = true;
 }
@@ -186,7 +187,11 @@ static struct slot *slot_of(struct intake *intake, const struct event *event) {
 }
 
 void intake_reread_done(struct intake *intake, struct reread_message *message) {
-    if (message->failed && intake->slot_count) {
+    if (message != intake->reread_asked || atomic_load(&intake->phase) != INTAKE_RUNNING) {
+        reread_message_free(&message); /* the partitions were given up meanwhile; whoever has them asks again */
+        return;
+    }
+    if (message->failed) {
         intake->reread_again = message; /* from the next tick */
         return;
     }
@@ -199,6 +204,7 @@ void intake_reread_done(struct intake *intake, struct reread_message *message) {
             deliver(intake, slot->partition, event);
     }
     intake->rereading = false;
+    intake->reread_asked = NULL;
     reread_message_free(&message);
 }
 
@@ -221,7 +227,7 @@ static enum status read_record(struct intake *intake, struct partition *partitio
     struct event *event = NULL;
     struct event_rejection rejection = {.code = ""};
     enum event_verdict verdict = event_read(&read, &intake->rules, &event, &rejection);
-    if (verdict == EVENT_ACCEPTED && partition->reread_until_ms && partition->reread_until_ms >= event->timestamp_ms) {
+    if (verdict == EVENT_ACCEPTED && record->offset < partition->reread_before) {
         add_reread(intake, event);
         return STATUS_OK;
     }

@@ -77,6 +77,10 @@ static void end_waiting(struct lane *lane, struct target *target, enum outcome o
         end_with(lane, delivery, outcome);
 }
 
+static int64_t timeout_of(const struct lane *lane, const struct subscription *subscription) {
+    return subscription->timeout_ms ? subscription->timeout_ms : lane->settings.settings->timeout_ms;
+}
+
 /* From here on the delivery under way counts as a row's: the recorder gets a row leased to this process. */
 static void lease_in_flight(struct lane *lane, struct delivery *delivery) {
     if (delivery->has_row)
@@ -88,7 +92,7 @@ static void lease_in_flight(struct lane *lane, struct delivery *delivery) {
     delivery->has_row = true;
     delivery->parked_in_flight = true;
     delivery->fence = 1;
-    delivery->lease_deadline_ms = delivery->started_ms + lane->settings.settings->timeout_ms;
+    delivery->lease_deadline_ms = delivery->started_ms + timeout_of(lane, delivery->subscription);
     atomic_fetch_sub_explicit(&lane->settings.budget->in_flight, 1, memory_order_relaxed);
 }
 
@@ -120,7 +124,7 @@ static struct target *find_target(struct lane *lane, const struct uuid *id) {
 static struct target *target_for(struct lane *lane, struct subscription *subscription) {
     struct target *target = find_target(lane, &subscription->id);
     if (target) {
-        target_set_version(target, subscription);
+        target_set_version(target, subscription, false);
         return target;
     }
     target = target_new(subscription);
@@ -229,7 +233,7 @@ static void start_delivery(struct lane *lane, struct target *target, struct deli
         .headers = sending->headers,
         .header_count = sending->header_count,
         .body = buffer_view(&sending->body),
-        .timeout_ms = current->timeout_ms ? current->timeout_ms : lane->settings.settings->timeout_ms,
+        .timeout_ms = timeout_of(lane, current),
     };
     delivery->sent_at_ms = wall_ms;
     target_started(target, delivery, now_ms);
@@ -237,6 +241,17 @@ static void start_delivery(struct lane *lane, struct target *target, struct deli
         atomic_fetch_add_explicit(&lane->settings.budget->in_flight, 1, memory_order_relaxed);
     metric_add(lane->started, 1);
     client_send(lane->client, &request, on_answer, sending);
+}
+
+/* Whose fault is it that something waits? A busy processor makes everything wait a little; an endpoint that makes
+ * others wait has no slot left, or takes its time with an answer. */
+static bool endpoint_is_slow(struct lane *lane, const struct target *target, int64_t now_ms) {
+    const struct delivery *oldest = TAILQ_FIRST(&target->in_flight);
+    if (oldest && now_ms - oldest->started_ms > SLOW_ANSWER_MS)
+        return true;
+    if (target_has_waiting(target) && now_ms - target->pause_until_ms < 2 * TICK_MS)
+        return true; /* its name is not looked up, because others' names hang */
+    return !lane->saturated && target_has_waiting(target) && endpoint_slots(&target->endpoint, now_ms) == 0;
 }
 
 /* A delivery that may not start any more goes back to where it is safe. */
@@ -256,10 +271,18 @@ static bool lane_is_full(struct lane *lane) {
     return client_in_flight(lane->client) >= LANE_MAX_IN_FLIGHT;
 }
 
+/* The upper half of what a lane may have under way is for endpoints that answer. */
+static bool may_start_more(struct lane *lane, const struct target *target, int64_t now_ms) {
+    const struct delivery *oldest = TAILQ_FIRST(&target->in_flight);
+    if (oldest && now_ms - oldest->started_ms > SLOW_ANSWER_MS &&
+        client_in_flight(lane->client) >= LANE_MAX_IN_FLIGHT / 2)
+        return false;
+    return now_ms >= target->pause_until_ms && endpoint_slots(&target->endpoint, now_ms) > 0;
+}
+
 static void start_target(struct lane *lane, struct target *target, int64_t now_ms) {
     struct delivery *delivery;
-    while (!lane_is_full(lane) && target_has_waiting(target) && now_ms >= target->pause_until_ms &&
-           endpoint_slots(&target->endpoint, now_ms) > 0) {
+    while (!lane_is_full(lane) && target_has_waiting(target) && may_start_more(lane, target, now_ms)) {
         delivery = target_dequeue(target);
         if (may_start(lane, delivery, now_ms))
             start_delivery(lane, target, delivery, now_ms);
@@ -290,17 +313,6 @@ static void start_listed(struct lane *lane) {
     }
 }
 
-/* Whose fault is it that something waits? A busy processor makes everything wait a little; an endpoint that makes
- * others wait has no slot left, or takes its time with an answer. */
-static bool endpoint_is_slow(struct lane *lane, const struct target *target, int64_t now_ms) {
-    const struct delivery *oldest = TAILQ_FIRST(&target->in_flight);
-    if (oldest && now_ms - oldest->started_ms > SLOW_ANSWER_MS)
-        return true;
-    if (target_has_waiting(target) && now_ms - target->pause_until_ms < 2 * TICK_MS)
-        return true; /* its name is not looked up, because others' names hang */
-    return !lane->saturated && target_has_waiting(target) && endpoint_slots(&target->endpoint, now_ms) == 0;
-}
-
 /* ---- messages ---- */
 
 static void on_delivery(struct lane *lane, struct delivery *delivery) {
@@ -317,9 +329,9 @@ static void on_delivery(struct lane *lane, struct delivery *delivery) {
     end_with(lane, delivery, active ? OUTCOME_PARKED : OUTCOME_CANCELLED);
 }
 
-static void on_version(struct lane *lane, struct subscription *subscription) {
+static void on_version(struct lane *lane, struct subscription *subscription, bool whatever_version) {
     struct target *target = find_target(lane, &subscription->id);
-    if (!target || !target_set_version(target, subscription))
+    if (!target || !target_set_version(target, subscription, whatever_version))
         return;
     if (subscription->status != SUBSCRIPTION_ACTIVE)
         end_waiting(lane, target, OUTCOME_CANCELLED);
@@ -371,7 +383,7 @@ static void on_messages(void *ctx, struct queue_node *first) {
             struct subscription_message *about = (struct subscription_message *)message;
             struct target *target = find_target(lane, &about->subscription->id);
             if (message->type == MESSAGE_SUBSCRIPTION)
-                on_version(lane, about->subscription);
+                on_version(lane, about->subscription, about->whatever_version);
             else if (target && endpoint_is_slow(lane, target, loop_now_ms(lane->loop)))
                 park(lane, target);
             subscription_unref(&about->subscription);

@@ -18,7 +18,7 @@ struct partition {
     struct uuid last_key; /* of the record before it; nil: unknown */
     char *done;           /* bitmap beyond start_offset, as adopted */
     size_t done_len;
-    int64_t reread_until_ms; /* wall; records up to it may be settled already: ask `events`; 0: none */
+    int64_t reread_before; /* records before it may be settled already: ask `events`; 0: none */
 
     struct tracked *tracked; /* the recorder's alone */
 

@@ -26,6 +26,7 @@
 static void ready_taken(struct recorder *recorder, struct taken *taken) {
     if (taken->partition->tracked)
         TAILQ_REMOVE(&taken->partition->tracked->open, taken, link);
+    taken->ready_number = ++recorder->ready_number;
     TAILQ_INSERT_TAIL(&recorder->ready, taken, link);
     recorder->ready_count += 1 + taken->expected;
 }
@@ -106,6 +107,7 @@ static void on_outcome(struct recorder *recorder, struct delivery *delivery) {
             delivery_free(&delivery);
             return;
         }
+        delivery->ready_number = recorder->ready_number;
         TAILQ_INSERT_TAIL(&recorder->ready_rows, delivery, link);
         recorder->ready_count++;
         return;
@@ -203,12 +205,12 @@ static int64_t fill_with_taken(struct recorder *recorder, int64_t limit) {
 static void fill_flush(struct recorder *recorder) {
     bool rows_wait = !TAILQ_EMPTY(&recorder->ready_rows);
     int64_t count = fill_with_taken(recorder, rows_wait ? FLUSH_MAX_DELIVERIES * 3 / 4 : FLUSH_MAX_DELIVERIES);
-    bool all_taken = TAILQ_EMPTY(&recorder->ready);
+    const struct taken *left = TAILQ_FIRST(&recorder->ready);
     struct delivery *delivery, *next;
     for (delivery = TAILQ_FIRST(&recorder->ready_rows); delivery && count < FLUSH_MAX_DELIVERIES; delivery = next) {
         next = TAILQ_NEXT(delivery, link);
         /* An answer never overtakes the event that makes its row. */
-        if (delivery->parked_in_flight && !all_taken)
+        if (delivery->parked_in_flight && left && left->ready_number <= delivery->ready_number)
             continue;
         TAILQ_REMOVE(&recorder->ready_rows, delivery, link);
         TAILQ_INSERT_TAIL(&recorder->flush.rows, delivery, link);
@@ -236,8 +238,10 @@ static void flush_done(struct recorder *recorder) {
     struct delivery *delivery;
     recorder->flush_no++;
     recorder->flushed_at_ms = clock_mono_ms();
-    recorder->gap = false;
-    atomic_store_explicit(&recorder->settings.pulse->beat_ms, recorder->flushed_at_ms, memory_order_release);
+    /* What was true when the flush began: this process may have been frozen since (rule P8). */
+    int64_t began_ms = flush->began_us / 1000;
+    recorder->gap = recorder->flushed_at_ms - began_ms >= PULSE_LIMIT_MS;
+    atomic_store_explicit(&recorder->settings.pulse->beat_ms, began_ms, memory_order_release);
     publish_progress(recorder);
     recorder_flush_count(recorder);
     metric_observe(recorder->flush_seconds, (double)(clock_mono_us() - flush->began_us) / 1e6);

@@ -56,9 +56,9 @@ struct adopt_message {
         bool has_lineage;    /* the commit carries our metadata … */
         struct uuid lineage; /* … which says this */
         int64_t lineage_first;
-        int64_t low;    /* the first record there is; known when committed is none, or it is broken */
-        int64_t latest; /* … and where START_FROM=latest begins: with what came after the process began */
-        bool broken;    /* the log does not hold what progress says: begin at `low` with a new lineage */
+        int64_t low, high; /* the first record there is, and the end; known when committed is none, or it is broken */
+        int64_t latest;    /* … and where START_FROM=latest begins: with what came after the process began */
+        bool broken;       /* the log does not hold what progress says: begin at `low` with a new lineage */
         struct partition *partition; /* the answer: a reference */
     } items[];
 };

@@ -16,6 +16,8 @@
 
 #define LEASE_MARGIN_MS 30000
 #define DAYS_EVERY_MS 60000
+#define LOGS_FULL_BYTES                                                                                                \
+    (256 * 1024 * 1024) /* past it rows go without the answers' bodies: one event, very many subscribers */
 
 static int by_key(const void *a, const void *b) {
     const struct tracked *x = *(struct tracked *const *)a, *y = *(struct tracked *const *)b;
@@ -92,6 +94,7 @@ static void log_delivery(struct recorder *recorder, const struct delivery *deliv
     bool attempted = delivery->outcome == OUTCOME_ATTEMPTED;
     bool done = attempted && delivery->decision.action == RETRY_DONE;
     bool again = attempted && delivery->decision.action == RETRY_AGAIN;
+    struct span body = {delivery->response_body, delivery->response_body_len};
     char answered[64];
     (void)snprintf(answered, sizeof(answered), "the endpoint answered %d", delivery->status_code);
     struct span text = SPAN_NONE;
@@ -113,7 +116,7 @@ static void log_delivery(struct recorder *recorder, const struct delivery *deliv
                            : attempted ? "failed"
                                        : "cancelled",
         .status_code = delivery->status_code,
-        .response_body = {delivery->response_body, delivery->response_body_len},
+        .response_body = recorder->logs.len < LOGS_FULL_BYTES ? body : SPAN_NONE,
         .error = text,
         .error_code = error_code(delivery),
         .attempt = delivery->attempt,

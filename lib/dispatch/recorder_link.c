@@ -78,6 +78,8 @@ enum status recorder_link(struct recorder *recorder, bool *ret_committed, struct
     recorder->days_at_ms = 0;
     connection_set_timeout(recorder->connection, FLUSH_TIMEOUT_MS);
     enum status status = connection_open(recorder->connection, OPEN_TIMEOUT_MS, error);
+    if (status == STATUS_OK) /* a frozen process must not keep its locks for long: others want its partitions */
+        status = connection_exec(recorder->connection, "SET idle_in_transaction_session_timeout = '3s'", error);
     if (status == STATUS_OK && recorder->registered)
         status = compare(recorder, &committed, &same, error);
     if (status == STATUS_OK && !same) {
@@ -93,7 +95,7 @@ enum status recorder_link(struct recorder *recorder, bool *ret_committed, struct
         recorder->restored = false;
         recorder->settings.on_restored(recorder->settings.ctx);
     }
-    if (status == STATUS_OK && same)
+    if (status == STATUS_OK)
         *ret_committed = committed;
     if (status != STATUS_OK)
         connection_close(recorder->connection);
@@ -129,7 +131,7 @@ static void new_lineage(struct progress_row *row, int64_t start) {
     row->next_offset = start;
     row->last_key = UUID_NIL;
     row->done = SPAN_LITERAL("");
-    row->reread_until_ms = 0;
+    row->reread_before = 0;
 }
 
 /* Rule P4: where this group goes on in this partition. */
@@ -142,13 +144,13 @@ static void decide_start(struct recorder *recorder, const struct adopt_item *ite
         row->next_offset = stored->next_offset;
         row->last_key = stored->last_key;
         row->done = (struct span){stored->done, stored->done_len};
-        row->reread_until_ms = stored->reread_until_ms;
+        row->reread_before = stored->reread_before;
     }
     if (item->broken) {
         log_warn("recorder", "the topic was made again or lost its tail: reading it from its earliest record",
                  LOG_TEXT("topic", item->topic), LOG_INT("partition", item->number), LOG_INT("offset", item->low));
         new_lineage(row, item->low);
-        row->reread_until_ms = stored ? stored->updated_at_ms : 0;
+        row->reread_before = item->high;
     } else if (committed && !item->has_lineage) {
         log_info("recorder", "the group's offset was set from outside: going on there", LOG_TEXT("topic", item->topic),
                  LOG_INT("partition", item->number), LOG_INT("offset", item->committed));
@@ -159,7 +161,7 @@ static void decide_start(struct recorder *recorder, const struct adopt_item *ite
             "recorder", "the database does not know how far this partition is settled: going back to where it began",
             LOG_TEXT("topic", item->topic), LOG_INT("partition", item->number), LOG_INT("offset", item->lineage_first));
         new_lineage(row, item->lineage_first);
-        row->reread_until_ms = clock_wall_ms();
+        row->reread_before = item->committed + TRACKER_WINDOW;
     } else if (!stored) {
         new_lineage(row, first_start(recorder, item, group_known));
     }
@@ -183,7 +185,7 @@ static enum status adopt_one(struct recorder *recorder, struct adopt_item *item,
     partition->last_key = row.last_key;
     partition->done = row.done.len ? mem_copy(row.done.data, row.done.len) : NULL;
     partition->done_len = row.done.len;
-    partition->reread_until_ms = row.reread_until_ms;
+    partition->reread_before = row.reread_before;
     atomic_init(&partition->settled_offset, row.next_offset);
     status = progress_adopt(recorder->connection, group_of(recorder), &row, error);
     progress_stored_deinit(&stored);
@@ -203,7 +205,7 @@ static int by_topic(const void *a, const void *b) {
 enum status recorder_adopt(struct recorder *recorder, struct adopt_message *message, struct error *error) {
     bool group_known = false;
     qsort(message->items, message->count, sizeof(message->items[0]), by_topic);
-    enum status status = connection_exec(recorder->connection, "BEGIN", error);
+    enum status status = connection_exec(recorder->connection, "BEGIN; SET LOCAL lock_timeout = '1s'", error);
     if (status == STATUS_OK)
         status = progress_group_known(recorder->connection, group_of(recorder), &group_known, error);
     for (size_t i = 0; i < message->count && status == STATUS_OK; i++)
@@ -217,6 +219,8 @@ enum status recorder_adopt(struct recorder *recorder, struct adopt_message *mess
     struct error ignored;
     if (connection_exec(recorder->connection, "ROLLBACK", &ignored) != STATUS_OK)
         connection_close(recorder->connection);
+    else if (status == STATUS_CONFLICT && progress_end_stale(recorder->connection, &ignored) != STATUS_OK)
+        log_debug("recorder", "a frozen owner keeps its locks", LOG_TEXT("error", ignored.text));
     return status;
 }
 

@@ -7,7 +7,8 @@
 #include <stdio.h>
 
 #define REVOKE_ANSWERS_MS 300 /* rule P7 */
-#define HEAD_LIMIT_MS 2000    /* a window's head that waits longer has its endpoints parked, if they are slow */
+#define PARKED_LIMIT_MS 1000
+#define HEAD_LIMIT_MS 2000 /* a window's head that waits longer has its endpoints parked, if they are slow */
 #define ASK_AGAIN_MS 100
 
 void recorder_on_revoke(struct recorder *recorder, struct revoke_message *message) {
@@ -68,10 +69,26 @@ void recorder_untrack(struct recorder *recorder, struct tracked *tracked) {
     mem_free(tracked);
 }
 
+/* What this process gives up is settled before it takes it over again: a new epoch would cut the old one's answers off.
+ */
+static bool is_being_given_up(struct recorder *recorder, const struct adopt_message *adopt) {
+    struct revoke_wait *wait;
+    TAILQ_FOREACH (wait, &recorder->revokes, link) {
+        for (size_t i = 0; i < wait->message->count; i++)
+            for (size_t j = 0; j < adopt->count; j++)
+                if (wait->message->partitions[i]->number == adopt->items[j].number &&
+                    strcmp(wait->message->partitions[i]->topic, adopt->items[j].topic) == 0)
+                    return clock_mono_ms() < wait->park_at_ms + PARKED_LIMIT_MS;
+    }
+    return false;
+}
+
 void recorder_serve_adopts(struct recorder *recorder) {
     struct adopt_wait *wait;
     while (recorder->linked && !recorder->flush.made && clock_mono_ms() >= recorder->retry_at_ms &&
            (wait = TAILQ_FIRST(&recorder->adopts))) {
+        if (is_being_given_up(recorder, wait->message))
+            return;
         struct error error = {""};
         enum status status = recorder_adopt(recorder, wait->message, &error);
         if (status != STATUS_OK) {

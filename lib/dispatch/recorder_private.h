@@ -75,6 +75,8 @@ struct recorder {
     struct taken_list ready;
     struct delivery_list ready_rows;
     int64_t ready_count;
+    int64_t
+        ready_number; /* of the record that became ready last; an answer waits for those that were ready before it */
     struct flush flush;
     struct revoke_list revokes;
     struct adopt_list adopts;

@@ -35,8 +35,9 @@ void target_free(struct target **target_ptr) {
     mem_free(target);
 }
 
-bool target_set_version(struct target *target, struct subscription *subscription) {
-    if (subscription->version <= target->subscription->version)
+bool target_set_version(struct target *target, struct subscription *subscription, bool whatever_version) {
+    if (subscription == target->subscription ||
+        (!whatever_version && subscription->version <= target->subscription->version))
         return false;
     subscription_ref(subscription);
     subscription_unref(&target->subscription);
@@ -209,13 +210,15 @@ int64_t target_wait_ms(const struct target *target, int64_t now_ms) {
 void target_started(struct target *target, struct delivery *delivery, int64_t now_ms) {
     delivery->started_ms = now_ms;
     TAILQ_INSERT_TAIL(&target->in_flight, delivery, link);
-    target->rows_in_flight += delivery->has_row;
+    delivery->counted_as_row = delivery->has_row;
+    target->rows_in_flight += delivery->counted_as_row;
     endpoint_started(&target->endpoint, now_ms);
 }
 
 void target_ended(struct target *target, struct delivery *delivery, enum endpoint_sign sign, int64_t now_ms) {
     TAILQ_REMOVE(&target->in_flight, delivery, link);
-    target->rows_in_flight -= delivery->has_row && !delivery->parked_in_flight;
+    target->rows_in_flight -= delivery->counted_as_row;
+    delivery->counted_as_row = false;
     target->busy_at_ms = now_ms;
     endpoint_ended(&target->endpoint, sign, now_ms);
 }

@@ -43,7 +43,7 @@ struct target *target_new(struct subscription *subscription);
 void target_free(struct target **target);
 
 /* Takes over a newer version; an older one is ignored. Returns whether it did. */
-bool target_set_version(struct target *target, struct subscription *subscription);
+bool target_set_version(struct target *target, struct subscription *subscription, bool whatever_version);
 
 /* Opens secrets and headers and compiles the format, once a version. STATUS_INVALID: they can't be read (another key?).
  */

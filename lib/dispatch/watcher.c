@@ -85,15 +85,17 @@ static struct subscription *version_of(struct watcher *watcher, const struct res
     return version;
 }
 
-static void tell_lane(struct watcher *watcher, struct subscription *version) {
+static void tell_lane(struct watcher *watcher, struct subscription *version, bool whatever_version) {
     struct queue_batch batch = {NULL, NULL};
-    queue_batch_add(&batch, &subscription_message_new(MESSAGE_SUBSCRIPTION, version)->node);
+    struct message *message = subscription_message_new(MESSAGE_SUBSCRIPTION, version);
+    ((struct subscription_message *)message)->whatever_version = whatever_version;
+    queue_batch_add(&batch, &message->node);
     lane_push(watcher->settings.lanes[subscription_lane_hash(&version->id) % (uint32_t)watcher->settings.lane_count],
               &batch);
 }
 
 static void tell_lane_of(void *ctx, struct subscription *version) {
-    tell_lane(ctx, version);
+    tell_lane(ctx, version, true);
 }
 
 static enum status load_pages(struct watcher *watcher, struct matching *matching, struct error *error) {
@@ -176,7 +178,7 @@ static enum status load_changes(struct watcher *watcher, struct error *error) {
             subscription_ref(versions[i]);
         roster_change_take(watcher->settings.roster, versions, changed);
         for (size_t i = 0; i < changed; i++) {
-            tell_lane(watcher, versions[i]);
+            tell_lane(watcher, versions[i], false);
             subscription_unref(&versions[i]);
         }
         const struct matching *matching = roster_begin(watcher->settings.roster);

@@ -18,7 +18,7 @@ static void progress_key_params(struct params *params, struct span group, struct
 enum status progress_lock(struct connection *connection, struct span group, struct span topic, int32_t partition,
                           struct progress_stored *ret_row, struct error *error) {
     static const struct statement LOCK = {
-        "SELECT lineage, first_offset, epoch, next_offset, last_key, done, updated_at, reread_until "
+        "SELECT lineage, first_offset, epoch, next_offset, last_key, done, updated_at, reread_before "
         "FROM progress "
         "WHERE grp = $1 AND topic = $2 AND part = $3 FOR UPDATE"};
     struct params params;
@@ -38,7 +38,7 @@ enum status progress_lock(struct connection *connection, struct span group, stru
             .done = mem_copy(done.data, done.len),
             .done_len = done.len,
             .updated_at_ms = result_timestamp(result, 0, 6),
-            .reread_until_ms = result_is_null(result, 0, 7) ? 0 : result_timestamp(result, 0, 7),
+            .reread_before = result_is_null(result, 0, 7) ? 0 : result_int(result, 0, 7),
         };
     }
     result_free(&result);
@@ -70,11 +70,11 @@ enum status progress_adopt(struct connection *connection, struct span group, con
                            struct error *error) {
     static const struct statement ADOPT = {
         "INSERT INTO progress (grp, topic, part, lineage, first_offset, epoch, next_offset, last_key, done, "
-        "reread_until) "
+        "reread_before) "
         "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (grp, topic, part) DO UPDATE SET "
         "lineage = excluded.lineage, first_offset = excluded.first_offset, epoch = excluded.epoch, "
         "next_offset = excluded.next_offset, last_key = excluded.last_key, done = excluded.done, "
-        "reread_until = excluded.reread_until"};
+        "reread_before = excluded.reread_before"};
     struct params params;
     progress_key_params(&params, group, row->topic, row->partition);
     params_uuid(&params, &row->lineage);
@@ -86,10 +86,10 @@ enum status progress_adopt(struct connection *connection, struct span group, con
     else
         params_uuid(&params, &row->last_key);
     params_bytea(&params, row->done);
-    if (row->reread_until_ms)
-        params_timestamp(&params, row->reread_until_ms);
+    if (row->reread_before)
+        params_int8(&params, row->reread_before);
     else
-        params_null(&params, PARAM_TIMESTAMP);
+        params_null(&params, PARAM_INT8);
     enum status status = connection_run(connection, &ADOPT, &params, NULL, error);
     params_deinit(&params);
     return status;
@@ -140,6 +140,15 @@ enum status progress_advance(struct connection *connection, struct span group, c
     for (size_t i = 0; i < 6; i++)
         array_deinit(arrays[i]);
     return status;
+}
+
+enum status progress_end_stale(struct connection *connection, struct error *error) {
+    return connection_exec(connection,
+                           "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                           "WHERE application_name = 'hookcast recorder' AND datname = current_database() "
+                           "AND usename = current_user AND pid <> pg_backend_pid() "
+                           "AND xact_start < clock_timestamp() - interval '2 seconds'",
+                           error);
 }
 
 enum status progress_peek(struct connection *connection, struct span group, struct span topic, int32_t partition,

@@ -13,7 +13,7 @@ struct progress_row {
     int64_t next_offset;
     struct uuid last_key; /* nil: null */
     struct span done;
-    int64_t reread_until_ms; /* 0: null */
+    int64_t reread_before; /* 0: null */
 };
 
 /* Which database this is: system identifier and timeline, as text (rule P6). */
@@ -27,7 +27,7 @@ struct progress_stored {
     struct uuid last_key;
     char *done;
     size_t done_len;
-    int64_t reread_until_ms; /* 0: null */
+    int64_t reread_before; /* 0: null */
     int64_t updated_at_ms;
 };
 MUST_USE enum status progress_lock(struct connection *connection, struct span group, struct span topic,
@@ -46,6 +46,10 @@ MUST_USE enum status progress_adopt(struct connection *connection, struct span g
  * partition). owned[i] says which were. */
 MUST_USE enum status progress_advance(struct connection *connection, struct span group, const struct progress_row *rows,
                                       size_t count, bool *owned, struct error *error);
+
+/* Ends recorders' sessions that have had a transaction open for over two seconds: frozen in the middle of a flush, with
+ * locks on what another process is to take over. One that lives again reconnects and finds out by flush_no. */
+MUST_USE enum status progress_end_stale(struct connection *connection, struct error *error);
 
 /* The (epoch, next_offset) of one partition as stored; STATUS_NOT_FOUND: none. */
 MUST_USE enum status progress_peek(struct connection *connection, struct span group, struct span topic,
