@@ -201,8 +201,12 @@ static enum status drain_chosen(struct scheduler *scheduler, struct drain *drain
         count_given(drain, rows);
     for (size_t i = 0; i < drain->count; i++) {
         scheduler_give_slots(drain->subscriptions[i]->gate, drain->slots[i] - drain->given[i]);
-        if (status == STATUS_OK && drain->given[i] < drain->slots[i])
+        if (status == STATUS_OK && drain->given[i] < drain->slots[i]) {
+            /* Nothing more waits and the endpoint has room: new deliveries may go to it again, before the hold has
+             * ended. */
+            atomic_store_explicit(&drain->subscriptions[i]->gate->held, false, memory_order_relaxed);
             drain->ends[drain->end_count++] = drain->endpoints[i];
+        }
         subscription_unref(&drain->subscriptions[i]);
     }
     if (status == STATUS_OK && result_rows(rows) > 0) {

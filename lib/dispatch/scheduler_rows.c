@@ -112,12 +112,16 @@ static void hand_on(struct scheduler *scheduler, const struct result *rows, stru
     const struct matching *matching = roster_begin(scheduler->settings.roster);
     for (int i = 0; i < count; i++) {
         struct schedule_row row;
-        if (!events[i])
-            continue;
         schedule_row_read(rows, i, &row);
         struct subscription *known = matching_find(matching, &row.key.subscription_id);
+        /* A pause in between cancels what waited for it (rule C2), whether or not the sweep has come by. */
+        bool overtaken = known && row.activation < known->activation;
+        if (known && !cancel && (overtaken || !events[i]))
+            scheduler_give_slots(known->gate, 1);
+        if (!events[i])
+            continue;
         struct delivery *delivery = delivery_of(scheduler, &row, events[i], known, lease_ends_ms);
-        if (cancel || !known) {
+        if (cancel || !known || overtaken) {
             delivery->outcome = OUTCOME_CANCELLED;
             queue_batch_add(&cancelled, &delivery->message.node);
         } else {
