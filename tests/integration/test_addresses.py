@@ -1,8 +1,9 @@
 """Promise 6, a subscriber can't aim us: the address that is dialled is judged, on every attempt."""
 import os
+import ssl
 
 import pytest
-from support import lookups
+from support import lookups, tls
 from support.receiver import Redirect
 
 LITERALS = {
@@ -117,3 +118,28 @@ def test_proxy_and_netrc_of_the_environment_have_no_effect(installation, receive
     (request,) = receiver.wait_for(1, "/hook")
     assert "authorization" not in request.headers and "proxy-authorization" not in request.headers
     assert proxy.connections == 0
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_https_is_spoken_with_those_whose_certificate_holds(installation, tmp_path):
+    installation.kafka.create_topic(installation.topic(), 1)
+    installation.env["HOOKCAST_ALLOW_HTTP"] = "0"
+    (tmp_path / "other").mkdir()
+    authority, stranger = tls.Authority(tmp_path), tls.Authority(tmp_path / "other")
+    with (tls.TlsReceiver(authority.certificate("IP:127.0.0.1")) as right,
+          tls.TlsReceiver(authority.certificate("DNS:elsewhere.test")) as other_name,
+          tls.TlsReceiver(authority.certificate("IP:127.0.0.1", days=-1)) as run_out,
+          tls.TlsReceiver(stranger.certificate("IP:127.0.0.1")) as unknown,
+          tls.TlsReceiver(authority.certificate("IP:127.0.0.1"), newest=ssl.TLSVersion.TLSv1_1) as old):
+        wrong = [other_name, run_out, unknown, old]
+        ids = [installation.insert_subscription(receiver.url("/x"), retry_schedule_ms=[]) for receiver in wrong]
+        installation.insert_subscription(right.url("/right"))
+        installation.dispatch(CA_FILE=authority.path)
+        installation.produce(installation.events(3))
+        installation.db.wait_count(3 * 5, "delivery_logs")
+        assert right.paths == ["/right"] * 3
+        for number, receiver in zip(ids, wrong):
+            assert receiver.paths == []
+            for row in installation.db.logs(subscription_id=number):
+                assert (row["error_code"], row["status_code"], row["delivery_status"]) == ("tls", None, "failed"), row
+                assert row["error"], row

@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 from support import lookups
-from support.receiver import Answer, Flood, Hang, Raw, Redirect, Reset, Trickle, refused_url
+from support.receiver import Answer, Flood, Gate, Hang, Raw, Redirect, Reset, Trickle, refused_url
 
 
 class EndlessHeaders:
@@ -219,3 +219,42 @@ def test_a_look_up_that_hangs_blocks_nobody(installation, receiver, tmp_path):
         "SELECT DISTINCT error_code FROM delivery_logs WHERE webhook_url LIKE '%%hang.test%%'")}
     assert codes == {"timeout"}
     assert receiver.duplicates() == {}
+
+
+def test_names_that_take_every_look_up_leave_the_others_alone(installation, receiver, tmp_path):
+    installation.kafka.create_topic(installation.topic(), 2)
+    for number in range(100):
+        installation.insert_subscription(f"http://h{number}.hang.test:{receiver.port}/x", timeout_ms=1000)
+    installation.insert_subscription(receiver.url("/good"))
+    process = installation.process("dispatch")
+    process.env.update(lookups.environment(tmp_path))
+    process.start()
+    for round_number in range(1, 4):
+        installation.produce(installation.events(20))
+        receiver.wait_for(20 * round_number, "/good", deadline_s=10)
+    # What finds no place waits in the schedule: neither a partition nor the log waits for it.
+    installation.db.wait_count(60, "delivery_logs", "webhook_url = %s", receiver.url("/good"), deadline_s=20)
+    installation.wait_settled(deadline_s=20)
+    assert installation.db.count("delivery_logs", "error_code = 'too_many_lookups'") == 0
+    assert receiver.duplicates() == {}
+
+
+def test_no_more_are_under_way_than_a_subscription_allows(installation, receiver):
+    installation.kafka.create_topic(installation.topic(), 2)
+    gate = Gate()
+    receiver.on("/narrow", gate)
+    installation.insert_subscription(receiver.url("/narrow"), max_in_flight=3)
+    installation.insert_subscription(receiver.url("/wide"))
+    installation.dispatch()
+    installation.produce(installation.events(30))
+    receiver.wait_for(30, "/wide")
+    receiver.wait_for(3, "/narrow")
+    # As long as none is answered, no fourth one comes; what waits is parked meanwhile.
+    installation.db.wait_count(1, "schedule")
+    assert receiver.count("/narrow") == 3
+    gate.open()
+    receiver.wait_for(30, "/narrow")
+    assert receiver.duplicates() == {}
+    installation.db.wait_count(30, "delivery_logs", "webhook_url = %s AND delivery_status = 'success'",
+                               receiver.url("/narrow"))
+    installation.db.wait("SELECT count(*) = 0 FROM schedule")

@@ -97,8 +97,8 @@ def test_while_a_secret_is_rotated_both_sign(serving, receiver):
     new_hex = serving.api.get(serving.subscription_path(hexed["id"]) + "/secret").json["secret"]
 
     def rotated():
-        serving.produce([serving.event()])
         count = receiver.count("/hex")
+        serving.produce([serving.event()])
         receiver.wait_for(count + 1, "/hex")
         return verify_hex(receiver.requests("/hex")[-1], "x-hookcast-signature", new_hex)
 
