@@ -228,7 +228,7 @@ static int count_unopened(struct check *check, const struct keyring *keyring, in
     struct result *result;
     struct error error;
     if (connection_run(check->connection, &NEWEST, NULL, &result, &error) != STATUS_OK) {
-        report_fail(check->report, "secret key", "%s", error.text);
+        report_fail(check->report, "secrets", "%s", error.text);
         return -1;
     }
     int unopened = 0;
@@ -249,21 +249,21 @@ static void check_secrets(struct check *check) {
     struct error error;
     int tried = 0;
     if (sealing_keyring(check->settings, &keyring, &error) != STATUS_OK) {
-        report_fail(check->report, "secret key", "%s", error.text);
+        report_fail(check->report, "secrets", "%s", error.text);
         return;
     }
     int unopened = count_unopened(check, keyring, &tried);
     keyring_free(&keyring);
     if (unopened > 0)
         report_fail(
-            check->report, "secret key",
+            check->report, "secrets",
             "HOOKCAST_SECRET_KEY does not open the secrets of %d of the %d subscriptions tried. Add the key that"
             " they were sealed with, behind a comma.",
             unopened, tried);
     else if (unopened == 0 && check->settings->secret_key[0])
-        report_ok(check->report, "secret key", tried > 0 ? "opens what is stored" : "nothing is stored to try it on");
+        report_ok(check->report, "secrets", tried > 0 ? "opens what is stored" : "nothing is stored to try it on");
     else if (unopened == 0)
-        report_warn(check->report, "secret key",
+        report_warn(check->report, "secrets",
                     "HOOKCAST_INSECURE_DEV=1: stored secrets are protected by a key that everybody knows. Set"
                     " HOOKCAST_SECRET_KEY, unless this is for development.");
 }

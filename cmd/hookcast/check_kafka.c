@@ -2,7 +2,7 @@
 
 #include "kafka/probe.h"
 
-#define ANSWER_MS 10000
+#define ANSWER_MS 5000
 #define TROUBLES_SHOWN 10
 
 /* A named topic may be made one day; what may not be read never reaches anybody. */

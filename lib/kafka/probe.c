@@ -108,8 +108,11 @@ void probe_close(struct probe **probe_at) {
 /* What happened, and what a connection said before, which is where it comes from. */
 static enum status explain(struct probe *probe, enum status status, const char *text, struct error *error) {
     rd_kafka_message_t *message;
-    while ((message = rd_kafka_consumer_poll(probe->rk, 0)))
+    while ((message = rd_kafka_consumer_poll(probe->rk, 0))) {
+        if (message->err && !message->rkt && !probe->refused)
+            (void)error_set(&probe->connection, STATUS_UNAVAILABLE, "%s", rd_kafka_message_errstr(message));
         rd_kafka_message_destroy(message);
+    }
     if (probe->connection.text[0])
         return error_set(error, status, "%s (%s)", text, probe->connection.text);
     return error_set(error, status, "%s", text);
