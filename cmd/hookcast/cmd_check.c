@@ -143,14 +143,14 @@ struct command *cmd_check(void) {
                 .name = "check",
                 .arguments = "",
                 .summary = "tests settings, database, Kafka and the rest, and says what to do",
-                .text = "One line a test: \"ok\", \"warn\" (works, but look at it) or \"FAIL\", with what to do next. "
-                        "Ends with 1\n"
-                        "when anything failed. Give it the settings of the program that you want to run, on the "
-                        "machine and as\n"
-                        "the user that will run it. It changes nothing: its one write is rolled back, it joins no "
-                        "group, and\n"
-                        "it sends no mail. Of the mail server it tests the greeting and TLS, not user and password.\n\n"
-                        "A setting that can't be read ends it at once with 2, as it would end any other command.\n",
+                .text =
+                    "One line a test: \"ok\", \"warn\" (works, but look at it) or \"FAIL\", with what to do next. "
+                    "Ends\n"
+                    "with 1 when anything failed. Give it the settings of the program that you want to run, on the\n"
+                    "machine and as the user that will run it. It changes nothing: its one write is rolled back, it\n"
+                    "joins no group, and it sends no mail. Of the mail server it tests the greeting and TLS, not user\n"
+                    "and password.\n\n"
+                    "A setting that can't be read ends it at once with 2, as it would end any other command.\n",
                 .use = USE_DATABASE | USE_KAFKA | USE_DISPATCH | USE_API | USE_WEBHOOK | USE_SECRETS | USE_MAIL,
             },
         .run = run,

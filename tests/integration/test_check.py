@@ -158,8 +158,8 @@ def test_what_webhooks_may_reach_is_judged(installation, tmp_path):
 def test_a_limit_of_open_files_is_seen():
     env = {**base_environment(), **DEVELOPMENT, "HOOKCAST_DATABASE_URL": "host=127.0.0.1 port=1",
            "HOOKCAST_KAFKA_BROKERS": "127.0.0.1:1"}
-    done = subprocess.run(["sh", "-c", f"ulimit -n 200; exec {binary()} check"], env=env, capture_output=True, text=True,
-                          timeout=60, check=False)
+    done = subprocess.run(["sh", "-c", f"ulimit -n 200; exec {binary()} check"], env=env, capture_output=True,
+                          text=True, timeout=60, check=False)
     assert "only 200" in Checked(done).words("FAIL", "files")
 
 
@@ -188,7 +188,8 @@ class MailServer:
             stream.flush()
             for line in stream:
                 self.told.append(line)
-                stream.write(b"221 bye\r\n" if line.startswith(b"QUIT") else b"250-mail.example\r\n250 AUTH PLAIN LOGIN\r\n")
+                greeted = line.startswith(b"EHLO")
+                stream.write(b"250-mail.example\r\n250 AUTH PLAIN LOGIN\r\n" if greeted else b"221 bye\r\n")
                 stream.flush()
 
     def close(self):
@@ -233,8 +234,9 @@ def guarded_kafka(run_directory):
 
 def allow(kafka_server, installation, operation):
     """By Kafka's own tool: the client library here knows no rules."""
-    java = ["java", "-XX:TieredStopAtLevel=1", "-cp", os.path.join(servers.fetch_kafka(), "*"), "kafka.admin.AclCommand"]
-    subprocess.run([*java, "--bootstrap-server", kafka_server.bootstrap, "--add", "--allow-principal", "User:app",
+    classes = os.path.join(servers.fetch_kafka(), "*")
+    tool = ["java", "-XX:TieredStopAtLevel=1", "-cp", classes, "kafka.admin.AclCommand"]
+    subprocess.run([*tool, "--bootstrap-server", kafka_server.bootstrap, "--add", "--allow-principal", "User:app",
                     "--operation", operation, "--topic", installation.prefix, "--group", installation.group,
                     "--resource-pattern-type", "prefixed"], check=True, capture_output=True, timeout=60)
 
