@@ -78,42 +78,60 @@ def test_promise_2_three_processes_killed_in_turn_lose_nothing(installation, acc
         assert not again, f"sent again although it was written {sample(again)}"
 
 
+def freeze(process, db, backend, in_flush):
+    """SIGSTOP in the middle of a flush, whose locks stay with the frozen process's session, or between two flushes."""
+    def hit():
+        process.freeze()
+        time.sleep(0.03)  # what PostgreSQL was doing for it ends; then the state does not change any more
+        if (db.value("SELECT state FROM pg_stat_activity WHERE pid = %s", backend) != "idle") == in_flush:
+            return True
+        process.thaw()
+        return False
+    wait_until(hit, 20, 0.013, "the process is caught at the right moment")
+
+
 @pytest.mark.deadline(120)
-def test_p3_p8_a_stale_owner_does_no_harm(installation, account, tally):
+@pytest.mark.parametrize("in_flush", [False, True])
+def test_p3_p8_a_stale_owner_does_no_harm(installation, account, tally, in_flush):
     """Frozen past its session, replaced, and awake again: what it had queued is not sent, what it writes spoils nothing."""
     account.subscribe("/a")
     account.subscribe("/b")
     tally.delay_s = 0.05
     conf = "session.timeout.ms=6000"
     stale = installation.dispatch(KAFKA_CONF=conf, SOURCE_ADDRESS="127.0.0.2")
+    backend = installation.db.value("SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
+                                    "AND application_name = 'hookcast recorder'")
     other = installation.dispatch(KAFKA_CONF=conf, SOURCE_ADDRESS="127.0.0.3")
     with Load(account, rate=200):
         wait_for_share(stale)
         wait_for_share(other)
         mark = len(tally)
         tally.wait_for(mark + 300)
-        stale.freeze()
-        frozen = time.monotonic()
-        wait_until(lambda: last_share(other) == 6, 30, what="the other has taken over")
+        freeze(stale, installation.db, backend, in_flush)
+        frozen, written = time.monotonic(), set(account.logged())
+        wait_until(lambda: last_share(other) == 6, 18, what="the other has taken over")
         mark = len(tally)
         tally.wait_for(mark + 300)
-        mark = len(tally)
-        reads = stale.log().count("msg=reading")
+        reads, mark = stale.log().count("msg=reading"), len(tally)
         stale.thaw()
+        thawed = time.monotonic()
         wait_until(lambda: stale.log().count("msg=reading") > reads, 30, what="the stale one is a member again")
-        after = [arrival for arrival in list(tally.arrived)[mark:] if arrival[3] == "127.0.0.2"]
+        after = [arrival for arrival in tally.arrived[mark:] if arrival[3] == "127.0.0.2"]
         mark = len(tally)
-        tally.wait_for(mark + 400)
         wait_until(lambda: [arrival for arrival in tally.arrived[mark:] if arrival[3] == "127.0.0.2"], 15,
                    what="the stale one sends again")
     account.wait_logged(40, repeated=True)
-    # Between its awakening and its return it sent nothing of its old partitions that somebody else had taken over.
+    # Between its awakening and its return it sent nothing that somebody else had sent meanwhile, save what was under way in the
+    # moment it froze and not on the wire yet: two endpoints, each with at most 64.
     done = {(path, name) for at, path, name, source in tally.arrived if source == "127.0.0.3" and at > frozen}
-    again = {(path, name) for _, path, name, _ in after} & done
-    assert not again, f"sent by the stale one {sample(again)}"
+    again = {(path, name) for at, path, name, _ in after} & done
+    assert len(again) <= 2 * 64, f"sent by the stale one {sample(again)}"
+    late = {(path, name) for at, path, name, _ in after if at > thawed + 2} & done
+    assert not late, f"sent by the stale one long after it awoke {sample(late)}"
     # What came twice was under way or not written when it froze.
-    assert account.sent_again() < 150
-    assert "warn" not in other.log()
+    again = {(path, name) for at, path, name, _ in tally.arrived if at > frozen + 0.5} & written
+    assert not again, f"sent again although it was written {sample(again)}"
+    assert account.sent_again() < 500
 
 
 @pytest.mark.deadline(90)
