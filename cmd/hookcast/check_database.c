@@ -134,7 +134,7 @@ static void check_days(struct check *check) {
                     "there are no partitions for the days ahead. \"hookcast dispatch\" makes them at its start, and"
                     " \"hookcast migrate\" does too; if one runs, look at its log for the module upkeep.");
     else
-        report_ok(check->report, "days", "partitions for %lld days ahead", (long long)(ahead_ms / 86400000));
+        report_ok(check->report, "days", "partitions for %lld days ahead", (long long)ahead_ms / 86400000);
 }
 
 /* Backends of other users are counted too: who is not allowed to see what they do still sees that they are there. */
@@ -169,17 +169,17 @@ static void check_clock(struct check *check) {
     int64_t after_ms = clock_wall_ms();
     int64_t apart_ms = server_ms - (before_ms + after_ms) / 2;
     int64_t amount_ms = apart_ms < 0 ? -apart_ms : apart_ms;
+    int64_t at_most_ms = amount_ms + (after_ms - before_ms + 1) / 2;
     const char *advice = "Set both by NTP: receivers refuse webhooks whose timestamp is minutes off.";
     const char *where = apart_ms > 0 ? "behind" : "ahead of";
     if (amount_ms > CLOCK_FAIL_MS)
-        report_fail(check->report, "clock", "this machine is %lld s %s PostgreSQL. %s", (long long)(amount_ms / 1000),
+        report_fail(check->report, "clock", "this machine is %lld s %s PostgreSQL. %s", (long long)amount_ms / 1000,
                     where, advice);
     else if (amount_ms > CLOCK_WARN_MS)
         report_warn(check->report, "clock", "this machine is %lld ms %s PostgreSQL. %s", (long long)amount_ms, where,
                     advice);
     else
-        report_ok(check->report, "clock", "within %lld ms of PostgreSQL's",
-                  (long long)(amount_ms + (after_ms - before_ms + 1) / 2));
+        report_ok(check->report, "clock", "within %lld ms of PostgreSQL's", (long long)at_most_ms);
 }
 
 static void check_durability(struct check *check) {

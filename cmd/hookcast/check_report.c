@@ -2,7 +2,7 @@
 
 #include <stdio.h>
 
-static void line(const char *outcome, const char *subject, const char *format, va_list arguments) {
+PRINTF(3, 0) static void line(const char *outcome, const char *subject, const char *format, va_list arguments) {
     char text[1024];
     vsnprintf(text, sizeof(text), format, arguments);
     printf("%-4s  %-12s  %s\n", outcome, subject, text);

@@ -1,4 +1,4 @@
-#include "client_log.h"
+#include "kafka/client_log.h"
 
 #include "base/clock.h"
 #include "core/log.h"

@@ -1,4 +1,4 @@
-#include "conf.h"
+#include "kafka/conf.h"
 
 #include "base/memory.h"
 #include <librdkafka/rdkafka.h>

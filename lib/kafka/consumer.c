@@ -10,13 +10,13 @@
  *
  * The eventfd is readable whenever the queue may hold something: librdkafka writes it when the queue fills, and it is
  * emptied only between two looks that both find nothing. */
-#include "consumer_private.h"
+#include "kafka/consumer_private.h"
 
 #include "base/clock.h"
 #include "base/memory.h"
-#include "conf.h"
-#include "consumer_list.h"
 #include "core/log.h"
+#include "kafka/conf.h"
+#include "kafka/consumer_list.h"
 #include <librdkafka/rdkafka.h>
 #include <sys/eventfd.h>
 #include <unistd.h>

@@ -134,8 +134,8 @@ MUST_USE enum status consumer_commit_wait(struct consumer *consumer, const struc
 MUST_USE enum status consumer_watermarks(struct consumer *consumer, struct span topic, int32_t partition,
                                          int64_t timeout_ms, int64_t *ret_low, int64_t *ret_high, struct error *error);
 
-/* The offset of the first record that is not older than wall_ms; the end of the partition when there is none. Waits up to
- * timeout_ms. */
+/* The offset of the first record that is not older than wall_ms; the end of the partition when there is none. Waits up
+ * to timeout_ms. */
 MUST_USE enum status consumer_offset_since(struct consumer *consumer, struct span topic, int32_t partition,
                                            int64_t wall_ms, int64_t timeout_ms, int64_t *ret_offset,
                                            struct error *error);

@@ -1,9 +1,9 @@
 /* What the owner asks of the consumer: partitions, offsets, commits. */
 #include "base/clock.h"
 #include "base/memory.h"
-#include "consumer_list.h"
-#include "consumer_private.h"
 #include "core/log.h"
+#include "kafka/consumer_list.h"
+#include "kafka/consumer_private.h"
 #include <librdkafka/rdkafka.h>
 
 #define SEEK_TIMEOUT_MS 2000

@@ -1,7 +1,7 @@
 /* librdkafka says when the last broker is gone, and nothing when one is back. So while it is down a thread of its own
  * asks for metadata, which waits for a broker, until it has an answer. (librdkafka's admin requests would need no
  * thread, but in 2.0.2 one that waits for a coordinator can abort the process.) */
-#include "consumer_private.h"
+#include "kafka/consumer_private.h"
 
 #include "base/memory.h"
 #include <librdkafka/rdkafka.h>

@@ -1,4 +1,4 @@
-#include "consumer_list.h"
+#include "kafka/consumer_list.h"
 
 #include "base/memory.h"
 #include <librdkafka/rdkafka.h>

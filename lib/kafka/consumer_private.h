@@ -2,7 +2,7 @@
 #ifndef KAFKA_CONSUMER_PRIVATE_H
 #define KAFKA_CONSUMER_PRIVATE_H
 
-#include "client_log.h"
+#include "kafka/client_log.h"
 #include "kafka/consumer.h"
 
 struct rd_kafka_s;

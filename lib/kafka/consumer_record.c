@@ -1,4 +1,4 @@
-#include "consumer_private.h"
+#include "kafka/consumer_private.h"
 
 #include "base/memory.h"
 #include <librdkafka/rdkafka.h>

@@ -1,5 +1,5 @@
 #include "base/memory.h"
-#include "consumer_private.h"
+#include "kafka/consumer_private.h"
 #include <librdkafka/rdkafka.h>
 
 #define TOPIC_MAX_BYTES 249 /* Kafka's own limit */

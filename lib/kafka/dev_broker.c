@@ -1,4 +1,4 @@
-#include "dev_broker.h"
+#include "kafka/dev_broker.h"
 
 #include "base/memory.h"
 #include <librdkafka/rdkafka.h>

@@ -8,8 +8,8 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
-#include "consumer_list.h"
-#include "consumer_private.h"
+#include "kafka/consumer_list.h"
+#include "kafka/consumer_private.h"
 #include <librdkafka/rdkafka.h>
 #include <regex.h>
 

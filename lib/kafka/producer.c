@@ -1,12 +1,12 @@
 /* One librdkafka producer. Its reports come through the main queue, on the owner's thread; the eventfd is readable
  * while that queue may hold something. */
-#include "producer.h"
+#include "kafka/producer.h"
 
 #include "base/clock.h"
 #include "base/memory.h"
-#include "client_log.h"
-#include "conf.h"
 #include "core/log.h"
+#include "kafka/client_log.h"
+#include "kafka/conf.h"
 #include <librdkafka/rdkafka.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
