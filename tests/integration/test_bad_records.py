@@ -170,8 +170,8 @@ def test_any_bytes_at_all_are_settled(installation, receiver, seed):
     installation.kafka.create_topic(installation.topic(), 4)
     installation.insert_subscription(receiver.url("/hook"), ["*"])
     installation.dispatch()
-    whole = json.dumps({**installation.event(), "event_source": "é", "deliver_at": 5, "payload": {"a": [1, None, "\n"]}},
-                       ensure_ascii=False).encode()
+    event = {**installation.event(), "event_source": "é", "deliver_at": 5, "payload": {"a": [1, None, "\n"]}}
+    whole = json.dumps(event, ensure_ascii=False).encode()
 
     def mangled():
         kind = rng.randrange(4)

@@ -143,7 +143,7 @@ def test_what_waits_in_queues_and_in_the_schedule_is_cancelled(ready, receiver):
     ready.db.wait_count(48, "delivery_logs", "subscription_id = %s AND delivery_status = 'cancelled'", slow)
     gate.open()
     ready.db.wait_count(50, "delivery_logs", "subscription_id = %s", slow)
-    ready.db.wait_count(50, "delivery_logs", "subscription_id = %s AND delivery_status = 'cancelled'", down, deadline_s=20)
+    ready.db.wait_count(50, "delivery_logs", "subscription_id = %s AND delivery_status = 'cancelled'", down)
     ready.db.wait("SELECT count(*) = 0 FROM schedule")
     rows = ready.db.logs(subscription_id=slow)
     assert sorted(row["delivery_status"] for row in rows) == ["cancelled"] * 48 + ["success"] * 2
@@ -214,7 +214,7 @@ def test_every_process_takes_a_change_up(ready, receiver):
 def test_a_workspaces_new_name_is_sent_within_a_second(ready, receiver):
     ready.insert_subscription(receiver.url("/hook"))
     ready.dispatch()
-    ready.db.execute("INSERT INTO workspaces (id, name) VALUES ('w1', 'Old') ON CONFLICT (id) DO UPDATE SET name = 'Old'")
+    ready.db.execute("INSERT INTO workspaces (id, name) VALUES ('w1', 'Old')")
     ready.db.execute("UPDATE workspaces SET name = 'New' WHERE id = 'w1'")
     changed = time.time()
     with Flow(ready) as flow:

@@ -10,8 +10,9 @@ PAYLOAD = ('{ "n" : 1.50, "big":12345678901234567890, "s":"\\u0041\\/é\\ud83d\\
            '"CampaignId":42, "contact":{"e":"x@y"} }')
 COMPACT = ('{"n":1.50,"big":12345678901234567890,"s":"\\u0041\\/é\\ud83d\\ude00","a":[1,2,{"x":null}],'
            '"CampaignId":42,"contact":{"e":"x@y"}}')
-EVENT = ('{"payload":' + PAYLOAD + ',"id":"evt_A","workspace_id":"w1","workspace_name":"Acme","event_type":"message.new",'
-         '"event_source":"crm","event_triggered_by":"bob","occurred_at":1710084600123,"unknown":true}')
+EVENT = ('{"payload":' + PAYLOAD + ',"id":"evt_A","workspace_id":"w1","workspace_name":"Acme",'
+         '"event_type":"message.new","event_source":"crm","event_triggered_by":"bob",'
+         '"occurred_at":1710084600123,"unknown":true}')
 
 BODIES = {
     "seanotify": '{"id":"evt_A","workspace_id":"w1","workspace_name":"Acme","value":{"event_type":"message.new",'
@@ -56,7 +57,8 @@ def test_each_format_is_written_byte_for_byte(ready, receiver):
     ids = {}
     for name in BODIES:
         template = {"payload_template": TEMPLATE} if name == "custom" else {}
-        ids[name] = ready.insert_subscription(receiver.url("/" + name), payload_format=name, created_by="ann", **template)
+        ids[name] = ready.insert_subscription(receiver.url("/" + name), payload_format=name, created_by="ann",
+                                              **template)
     ready.dispatch()
     began = time.time()
     ready.produce_raw(EVENT)
@@ -99,7 +101,8 @@ def test_what_a_record_leaves_out_comes_from_the_record(ready, receiver):
     ready.insert_subscription(receiver.url("/hook"))
     ready.dispatch()
     ready.produce_raw("{}", timestamp=1700000000123)
-    ready.produce_raw('{"id":null,"workspace_id":null,"event_type":null,"occurred_at":"2024-03-10T15:30:00","payload":null}')
+    ready.produce_raw('{"id":null,"workspace_id":null,"event_type":null,"occurred_at":"2024-03-10T15:30:00",'
+                      '"payload":null}')
     ready.produce_raw('{"id":"zone","occurred_at":"2024-03-10T17:30:00.5+02:00","workspace_name":"Own"}')
     receiver.wait_for(3)
     ready.db.wait_count(3, "events")
@@ -180,6 +183,7 @@ def test_cloudevents_binary_and_structured_are_read(ready, receiver):
 def test_own_headers_are_sent_and_replace_none_of_hookcasts(ready, receiver):
     ready.serve()
     made = ready.subscribe(receiver.url("/hook"), headers={"X-Tenant": "blüe \"1\"", "Authorization": "Bearer t0k3n"})
+    ready.wait_in_force()
     ready.produce(ready.events(1))
     (request,) = receiver.wait_for(1, "/hook")
     assert request.headers["x-tenant"].encode("utf-8", "surrogateescape").decode() == "blüe \"1\""

@@ -143,7 +143,8 @@ def test_bodies_of_answers_are_kept_as_the_setting_says(installation, receiver, 
     installation.dispatch(RESPONSE_BODY_KEEP=keep)
     installation.produce(installation.events(1))
     installation.db.wait_count(2, "delivery_logs")
-    assert {row["webhook_url"][len(receiver.url("")):] for row in installation.db.logs() if row["response_body"]} == kept
+    rows = installation.db.logs()
+    assert {row["webhook_url"][len(receiver.url("")):] for row in rows if row["response_body"]} == kept
 
 
 def test_a_connection_is_kept_from_one_webhook_to_the_next(installation, receiver):
@@ -163,10 +164,10 @@ def bucket(workspace, subscription):
 
 
 INSERT_DUE = """
-INSERT INTO schedule (workspace_id, subscription_id, row_key, event_key, bucket, attempt, activation, due_at, topic, part,
-                      record_offset, record_time, record_key, headers, body)
-SELECT 'w1', %s, key, key, %s, 2, 1, now() - interval '1 hour' + n * interval '1 millisecond', %s, 0, n, now(), 'w1', '{}',
-       convert_to('{"id":"row_' || n || '","workspace_id":"w1","payload":{}}', 'UTF8')
+INSERT INTO schedule (workspace_id, subscription_id, row_key, event_key, bucket, attempt, activation, due_at, topic,
+                      part, record_offset, record_time, record_key, headers, body)
+SELECT 'w1', %s, key, key, %s, 2, 1, now() - interval '1 hour' + n * interval '1 millisecond', %s, 0, n, now(), 'w1',
+       '{}', convert_to('{"id":"row_' || n || '","workspace_id":"w1","payload":{}}', 'UTF8')
 FROM (SELECT gen_random_uuid() AS key, n FROM generate_series(1, %s) n) made"""
 
 
@@ -189,8 +190,7 @@ def test_a_healthy_row_does_not_wait_behind_100000_of_a_dead_endpoint(installati
     began = time.monotonic()
     receiver.wait_for(1, "/healthy", deadline_s=20)
     assert time.monotonic() - began < 10
-    installation.db.wait("SELECT count(*) = 1 FROM delivery_logs WHERE subscription_id = %s AND delivery_status = 'success'",
-                         healthy)
+    installation.db.wait_count(1, "delivery_logs", "subscription_id = %s AND delivery_status = 'success'", healthy)
     # And those of the dead one are all there still.
     assert installation.db.count("schedule", "subscription_id = %s", gone) == 100000
     # The next one of the healthy one is as quick.

@@ -79,8 +79,7 @@ def test_with_skip_invalid_the_rest_is_published_and_counted(installation):
 
 def test_what_kafka_does_not_acknowledge_fails_the_command(installation):
     closed = f"127.0.0.1:{free_port()}"
-    done = installation.run("publish", "--kafka-brokers", closed, "--timeout", "1s", stdin=lines(*installation.events(3)),
-                            check=False)
+    done = installation.publish(installation.events(3), "--kafka-brokers", closed, "--timeout", "1s", check=False)
     assert done.returncode == 1
     assert summary(done) == (0, 3, 0)
     assert "not acknowledged" in done.stderr
@@ -151,6 +150,7 @@ def test_listen_shows_each_webhook_on_one_line(installation):
     for listener in (right, wrong, unchecked, flaky):
         installation.subscribe(listener.url, secret=secret, retry_schedule=["200ms"] * 3)
     installation.subscribe(unsigned.url, signature_style="none")
+    installation.wait_in_force()
     installation.produce([installation.event(id="one")])
     size = right.wait(1)[0][3]
     assert right.wait(1) == [("message.new", "one", "ok", size, "answered 200")]

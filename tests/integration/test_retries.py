@@ -26,6 +26,7 @@ def test_retries_follow_the_schedule_until_it_is_exhausted(ready, receiver):
     ready.serve()
     receiver.on("/down", Answer(500, b"no"))
     made = ready.subscribe(receiver.url("/down"), retry_schedule=[0.3, "600ms", "1200ms"])
+    ready.wait_in_force()
     ready.produce([ready.event(id="one")])
     receiver.wait_for(4)
     ready.db.wait("SELECT count(*) = 1 FROM delivery_logs WHERE given_up")
@@ -110,8 +111,8 @@ def test_410_disables_the_subscription_with_a_reason(ready, receiver):
         410, True, None, "no longer")
     # What waited for it is cancelled, with a row in the log.
     ready.db.wait("SELECT count(*) = 0 FROM schedule")
-    ready.db.wait_count(1, "delivery_logs", "subscription_id = %s AND delivery_status = 'cancelled' AND event_id = 'waits'",
-                        number)
+    ready.db.wait_count(1, "delivery_logs",
+                        "subscription_id = %s AND delivery_status = 'cancelled' AND event_id = 'waits'", number)
     time_of_change = time.monotonic()
 
     def later_ones_are_skipped():
@@ -198,7 +199,8 @@ def test_a_row_that_was_leased_when_its_process_died_is_sent_when_the_lease_ends
 def test_retries_use_what_the_subscription_is_now(ready, receiver):
     ready.serve()
     receiver.on("/old", Answer(500))
-    made = ready.subscribe(receiver.url("/old"), retry_schedule=[2, 2])
+    made = ready.subscribe(receiver.url("/old"), retry_schedule=[4, 4])
+    ready.wait_in_force()
     ready.produce([ready.event(id="one")])
     ready.db.wait_count(1, "delivery_logs")
     ready.change(made, webhook_url=receiver.url("/new"), payload_format="standard", secret="a secret of mine")

@@ -47,13 +47,15 @@ def test_standard_webhooks_signatures_hold_for_every_kind_of_secret(serving, rec
     made = {}
     for path, secret in secrets.items():
         made[path] = serving.subscribe(receiver.url(path), **({"secret": secret} if secret else {}))
+    serving.wait_in_force()
     serving.produce(serving.events(3, payload={"text": "é\U0001f600 \u2028"}) + [serving.event(id="not an id")])
     for path, secret in secrets.items():
         for request in receiver.wait_for(4, path):
             assert verify_standard(request, made[path]["secret"]), path
             assert not verify_standard(request, "another secret")
             header = request.headers["webhook-signature"]
-            assert header == standard(made[path]["secret"], request.id, request.headers["webhook-timestamp"], request.body)
+            assert header == standard(made[path]["secret"], request.id, request.headers["webhook-timestamp"],
+                                      request.body)
         if secret:
             assert made[path]["secret"] == secret
     assert made["/made"]["secret"].startswith("whsec_")
@@ -64,6 +66,7 @@ def test_each_style_sends_what_it_promises(serving, receiver):
     for style in ("standard", "hex", "both", "none"):
         serving.subscribe(receiver.url("/" + style), secret=PLAIN, signature_style=style)
     serving.subscribe(receiver.url("/own"), secret=PLAIN, signature_style="hex", signature_header="X-Kakiyo-Signature")
+    serving.wait_in_force()
     serving.produce_raw('{"id":"one","payload":{"b":1.0,"1":2}}')
     receiver.wait_for(5)
     carried = {}
@@ -85,6 +88,7 @@ def test_each_style_sends_what_it_promises(serving, receiver):
 def test_while_a_secret_is_rotated_both_sign(serving, receiver):
     made = serving.subscribe(receiver.url("/standard"))
     hexed = serving.subscribe(receiver.url("/hex"), signature_style="hex", secret=PLAIN)
+    serving.wait_in_force()
     serving.produce([serving.event(id="before")])
     receiver.wait_for(2)
     for subscription in (made, hexed):
@@ -124,6 +128,7 @@ def test_a_hex_signature_is_verified_by_nodes_own_json(serving, receiver):
     serving.subscribe(receiver.url("/raw"), secret=PLAIN, signature_style="hex", payload_format="raw")
     serving.subscribe(receiver.url("/seanotify"), secret=PLAIN, signature_style="both")
     serving.subscribe(receiver.url("/standard"), secret=PLAIN, signature_style="hex", payload_format="standard")
+    serving.wait_in_force()
     valid = []
     for text in AWKWARD:
         try:
@@ -154,6 +159,7 @@ def test_secrets_are_in_no_log_and_no_error(serving, receiver):
         "webhook_url": receiver.url("/x"), "event_types": ["*"], "created_by": "t", "is_enabled": True,
         "secret": "whsec_not*base64*at*all"})
     assert answer.status == 422 and "not*base64" not in answer.text
+    serving.wait_in_force()
     serving.produce(serving.events(1))
     receiver.wait_for(1)
     written = "".join(process.log() for process in serving.processes)

@@ -6,8 +6,8 @@ KEY = "A" * 43 + "="
 
 
 def dispatch(env, *arguments, command="dispatch"):
-    return run({"HOOKCAST_SECRET_KEY": KEY, "HOOKCAST_METRICS_LISTEN": "127.0.0.1:0", "HOOKCAST_API_LISTEN": "127.0.0.1:0",
-                **env}, command, *arguments, check=False, deadline_s=40)
+    own = {"HOOKCAST_SECRET_KEY": KEY, "HOOKCAST_METRICS_LISTEN": "127.0.0.1:0", "HOOKCAST_API_LISTEN": "127.0.0.1:0"}
+    return run({**own, **env}, command, *arguments, check=False, deadline_s=40)
 
 
 def only_line(done, status):
@@ -18,12 +18,14 @@ def only_line(done, status):
 
 @pytest.mark.parametrize("name, value", [
     ("LANES", "0"), ("LANES", "two"), ("LANES", "257"), ("TIMEOUT", "31s"), ("TIMEOUT", "5"), ("TIMEOUT", "-1s"),
-    ("RETRY_SCHEDULE", "5s,,5m"), ("RETRY_SCHEDULE", "5s,1y"), ("ALLOW_NETS", "127.0.0.1/33"), ("ALLOW_NETS", "10.20.1.1/16"),
-    ("ALLOW_NETS", "everything"), ("ALLOW_HTTP", "maybe"), ("START_FROM", "middle"), ("LOG_LEVEL", "loud"),
+    ("RETRY_SCHEDULE", "5s,,5m"), ("RETRY_SCHEDULE", "5s,1y"), ("ALLOW_NETS", "127.0.0.1/33"),
+    ("ALLOW_NETS", "10.20.1.1/16"), ("ALLOW_NETS", "everything"), ("ALLOW_HTTP", "maybe"), ("START_FROM", "middle"),
+    ("LOG_LEVEL", "loud"),
     ("LOG_FORMAT", "xml"), ("RESPONSE_BODY_LIMIT", "2MiB"), ("RESPONSE_BODY_KEEP", "some"), ("METRICS_LISTEN", "9464"),
     ("METRICS_LISTEN", "127.0.0.1:70000"), ("SOURCE_ADDRESS", "here"), ("TOPIC_PREFIX", "a b"), ("TOPICS", "a b/c"),
-    ("TOPICS", "^(unclosed"), ("GROUP", "a group"), ("RETENTION", "1h"), ("DRAIN_TIMEOUT", "2h"), ("KAFKA_CONF", "nonsense"),
-    ("KAFKA_CONF", "no.such.property=1"), ("KAFKA_CONF", "group.id=mine"), ("KAFKA_BROKERS", "nowhere:port"),
+    ("TOPICS", "^(unclosed"), ("GROUP", "a group"), ("RETENTION", "1h"), ("DRAIN_TIMEOUT", "2h"),
+    ("KAFKA_CONF", "nonsense"), ("KAFKA_CONF", "no.such.property=1"), ("KAFKA_CONF", "group.id=mine"),
+    ("KAFKA_BROKERS", "nowhere:port"),
     ("SECRET_KEY", "short"), ("SECRET_KEY", KEY + ",short"), ("CA_FILE", "/nonexistent/ca.pem"),
     ("DATABASE_URL", "nonsense"), ("DATABASE_MAX_SIZE", "big")])
 def test_a_wrong_setting_is_named_with_what_was_expected(database_only, name, value):

@@ -128,6 +128,13 @@ class Installation:
         answer = self.api_of(workspace).delete(self.subscription_path(number, workspace))
         assert answer.status == 204, answer
 
+    def wait_in_force(self, deadline_s=10):
+        """Waits until every process that dispatches has all subscriptions in memory."""
+        count = self.db.count("subscriptions", "status <> 'deleted'")
+        running = [one for one in self.processes if one.command in ("dispatch", "serve") and one.running()]
+        wait_until(lambda: all(one.metric("hookcast_subscriptions") == count for one in running), deadline_s,
+                   what=f"{count} subscriptions are in force")
+
     # Events.
 
     def event(self, event_type="message.new", workspace=WORKSPACE, **fields):

@@ -19,9 +19,10 @@ static int ends_in(const char *name, const char *suffix) {
     return len >= end && strcmp(name + len - end, suffix) == 0;
 }
 
+typedef int lookup(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+
 int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **found) {
-    int (*next)(const char *, const char *, const struct addrinfo *, struct addrinfo **) =
-        (int (*)(const char *, const char *, const struct addrinfo *, struct addrinfo **))dlsym(RTLD_NEXT, "getaddrinfo");
+    lookup *next = (lookup *)dlsym(RTLD_NEXT, "getaddrinfo");
     while (name && ends_in(name, ".hang.test"))
         pause();
     return next(name && ends_in(name, ".inside.test") ? "127.0.0.1" : name, service, hints, found);
