@@ -151,8 +151,8 @@ static void check_connections(struct check *check) {
                  "   FROM pg_roles r WHERE rolname = current_user))",
                  &left))
         return;
-    const char *advice = "A process takes about five, one with the API about ten. Raise max_connections (or the"
-                         " limit of the user or the database).";
+    const char *advice = "A dispatcher takes five, an API three. Raise max_connections, or the limit of the user or"
+                         " the database.";
     if (left < CONNECTIONS_NEEDED)
         report_fail(check->report, "connections", "only %lld are left. %s", (long long)left, advice);
     else if (left < CONNECTIONS_SCARCE)
