@@ -152,6 +152,7 @@ static enum status compare(struct connection *connection, struct migrations *mig
     enum status status = connection_run(connection, &APPLIED, NULL, &result, error);
     if (status != STATUS_OK)
         return status;
+    CHECK(migrations->list && migrations->count > 0);
     int64_t newest = migrations->list[migrations->count - 1].version;
     for (int row = 0; status == STATUS_OK && row < result_rows(result); row++) {
         int64_t version = result_int(result, row, 0);

@@ -49,7 +49,7 @@ static struct taken *announce(struct intake *intake, struct partition *partition
 
 static struct span put(char **place, struct span text) {
     struct span copy = {*place, text.len};
-    if (text.len)
+    if (text.data && text.len)
         memcpy(*place, text.data, text.len);
     *place += text.len;
     return copy;

@@ -85,17 +85,17 @@ static int64_t big_endian_int8(struct span bytes) {
     return (int64_t)value;
 }
 
-void roster_row_read(const struct result *rows, int row, struct roster_row *out) {
+void roster_row_read(const struct result *rows, int row, struct roster_row *ret_row) {
     struct span retries[SUBSCRIPTION_MAX_RETRIES];
-    int types = result_array(rows, row, 3, out->types, SUBSCRIPTION_MAX_TYPES);
+    int types = result_array(rows, row, 3, ret_row->types, SUBSCRIPTION_MAX_TYPES);
     int retry_count = result_array(rows, row, 12, retries, SUBSCRIPTION_MAX_RETRIES);
     for (int i = 0; i < retry_count; i++)
-        out->retries[i] = big_endian_int8(retries[i]);
-    out->spec = (struct subscription_spec){
+        ret_row->retries[i] = big_endian_int8(retries[i]);
+    ret_row->spec = (struct subscription_spec){
         .workspace_id = result_text(rows, row, 0),
         .id = result_uuid(rows, row, 1),
         .url = result_text(rows, row, 2),
-        .event_types = out->types,
+        .event_types = ret_row->types,
         .event_type_count = (size_t)types,
         .status = status_of(result_text(rows, row, 4)),
         .sealed_headers = result_text(rows, row, 5),
@@ -105,7 +105,7 @@ void roster_row_read(const struct result *rows, int row, struct roster_row *out)
         .format = result_text(rows, row, 9),
         .format_template = result_text(rows, row, 10),
         .timeout_ms = result_is_null(rows, row, 11) ? 0 : (int32_t)result_int(rows, row, 11),
-        .retry_schedule_ms = result_is_null(rows, row, 12) ? NULL : out->retries,
+        .retry_schedule_ms = result_is_null(rows, row, 12) ? NULL : ret_row->retries,
         .retry_count = (size_t)retry_count,
         .max_in_flight = result_is_null(rows, row, 13) ? 0 : (int32_t)result_int(rows, row, 13),
         .rate_per_second = result_is_null(rows, row, 14) ? 0 : (int32_t)result_int(rows, row, 14),

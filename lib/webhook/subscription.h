@@ -28,8 +28,8 @@ struct gate {
     _Atomic int refs;
     _Atomic int32_t queued; /* deliveries handed to the lane and not yet started */
     _Atomic int32_t slots;  /* due rows that the lane would start at once; of a new gate what an endpoint starts with */
-    _Atomic bool behind;     /* deliveries wait for the endpoint, not for the lane, and not for a moment only */
-    _Atomic bool held;       /* new deliveries go to the schedule as held rows */
+    _Atomic bool behind;    /* deliveries wait for the endpoint, not for the lane, and not for a moment only */
+    _Atomic bool held;      /* new deliveries go to the schedule as held rows */
 };
 
 /* What a version is made from; everything is copied. */

@@ -125,13 +125,13 @@ static void test_only_a_newer_version_takes_over(void **state) {
     spec.max_in_flight = 3;
     struct subscription *newer = fixture_subscription_of(&spec, old->gate);
     assert_int_equal(target_prepare(target, keyring, &error), STATUS_OK);
-    assert_false(target_set_version(target, old));
+    assert_false(target_set_version(target, old, false));
     assert_true(target->prepared);
-    assert_true(target_set_version(target, newer));
+    assert_true(target_set_version(target, newer, false));
     assert_false(target->prepared);
     assert_ptr_equal(target->subscription, newer);
     assert_int_equal(target->endpoint.max_in_flight, 3);
-    assert_false(target_set_version(target, old));
+    assert_false(target_set_version(target, old, false));
     assert_ptr_equal(target->subscription, newer);
     assert_int_equal(old->refs, 1);
     target_free(&target);
