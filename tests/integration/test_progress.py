@@ -306,12 +306,15 @@ def database_of(installation):
 
 
 def back_up(server, installation):
-    """A copy of the database at this moment, under another name."""
+    """A copy of the database at this moment, under another name. Returns when the process has written something after it: a
+    copy that lacks nothing of what it wrote is, to the process, the same database."""
     name = database_of(installation)
+    written = installation.db.value("SELECT flush_no FROM processes")
     disconnect(server, name)
     with psycopg.connect(server.url(), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}_backup TEMPLATE {name}")
         connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+    installation.db.wait("SELECT flush_no > %s + 2 FROM processes", written)
 
 
 def restore(server, installation):

@@ -36,7 +36,7 @@ def arrived_between(tally, begin, end):
 
 @pytest.mark.deadline(120)
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
-def test_postgresql_stops_and_starts_during_load_nothing_is_lost_or_sent_twice(make_installation, private_postgres, kafka,
+def test_postgresql_stops_and_starts_during_load_nothing_is_lost_or_sent_twice(private_postgres, kafka, make_installation,
                                                                               tally, mode):
     installation = make_installation(private_postgres, kafka)
     account = make_account(installation, tally)
@@ -68,7 +68,7 @@ def test_postgresql_stops_and_starts_during_load_nothing_is_lost_or_sent_twice(m
 
 @pytest.mark.deadline(120)
 @pytest.mark.parametrize("how", ["stop", "kill"])
-def test_kafka_stops_and_starts_during_load_nothing_is_lost_or_sent_twice(make_installation, postgres, private_kafka, tally,
+def test_kafka_stops_and_starts_during_load_nothing_is_lost_or_sent_twice(postgres, private_kafka, make_installation, tally,
                                                                          how):
     installation = make_installation(postgres, private_kafka)
     account = make_account(installation, tally)
@@ -89,7 +89,7 @@ def test_kafka_stops_and_starts_during_load_nothing_is_lost_or_sent_twice(make_i
 
 
 @pytest.mark.deadline(120)
-def test_p7_without_postgresql_a_process_still_leaves_in_time_and_nothing_is_lost(make_installation, private_postgres, kafka,
+def test_p7_without_postgresql_a_process_still_leaves_in_time_and_nothing_is_lost(private_postgres, kafka, make_installation,
                                                                                  tally):
     installation = make_installation(private_postgres, kafka)
     account = make_account(installation, tally)
@@ -136,7 +136,7 @@ def test_p8_while_a_flush_hangs_nothing_is_sent_and_then_all_goes_on(installatio
 
 
 @pytest.mark.deadline(120)
-def test_postgresql_and_kafka_away_together_nothing_is_lost(make_installation, private_postgres, private_kafka, tally):
+def test_postgresql_and_kafka_away_together_nothing_is_lost(private_postgres, private_kafka, make_installation, tally):
     installation = make_installation(private_postgres, private_kafka)
     account = make_account(installation, tally)
     dispatch = installation.dispatch()
