@@ -20,7 +20,7 @@ struct recorder {
 static struct recorder recorder = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 void recorder_push(struct recorder *to, struct queue_batch *batch) {
-    assert_ptr_equal(to, &recorder);
+    CHECK(to == &recorder);
     pthread_mutex_lock(&recorder.lock);
     for (struct queue_node *node = batch->first, *next; node; node = next) {
         next = node->next;
