@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define BUDGET_MAX_BYTES (48 * 1024 * 1024)
+#define BUDGET_MAX_BYTES (32 * 1024 * 1024)
 #define BUDGET_MAX_DELIVERIES 32768 /* under way included */
 #define BUDGET_MAX_WAITING                                                                                             \
     4096 /* not under way: what a lane sends in well under a second, so that waiting for it never makes an             \

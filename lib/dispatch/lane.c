@@ -304,10 +304,10 @@ static void start_listed(struct lane *lane) {
         heap_remove(&lane->wakes, due);
         list_target(lane, target);
     }
-    if (!pulse_is_fresh(lane->settings.pulse, now_ms))
-        return;
     struct target *target;
-    while (!lane_is_full(lane) && (target = TAILQ_FIRST(&lane->listed))) {
+    /* The clock is read anew for each target: the process may be frozen at any moment (rule P8). */
+    while (!lane_is_full(lane) && (target = TAILQ_FIRST(&lane->listed)) &&
+           pulse_is_fresh(lane->settings.pulse, clock_mono_ms())) {
         unlist_target(lane, target);
         start_target(lane, target, now_ms);
     }

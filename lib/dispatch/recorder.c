@@ -17,7 +17,7 @@
 #define TICK_MS 50
 #define GATHER_US 4000 /* two flushes begin at least this far apart, unless much is ready */
 #define FLUSH_MAX_DELIVERIES 4096
-#define FLUSH_MAX_BYTES (8 * 1024 * 1024)
+#define FLUSH_MAX_BYTES (4 * 1024 * 1024)
 #define RETRY_FIRST_MS 100
 #define RETRY_LONGEST_MS 2000
 
@@ -374,7 +374,7 @@ struct recorder *recorder_new(const struct recorder_settings *settings) {
     TAILQ_INIT(&recorder->flush.rows);
     TAILQ_INIT(&recorder->revokes);
     TAILQ_INIT(&recorder->adopts);
-    /* A flush ends at 8 MiB of footprint; one event of a thousand answers of 16 KiB may lie on top. */
+    /* A flush ends at 4 MiB of footprint; one event of a thousand answers of 16 KiB may lie on top. */
     buffer_init(&recorder->events, 64 * 1024 * 1024);
     buffer_init(&recorder->logs, 512 * 1024 * 1024);
     buffer_init(&recorder->rejected, 64 * 1024 * 1024);
@@ -404,7 +404,8 @@ void recorder_stop(struct recorder *recorder, int64_t deadline_ms) {
         struct queue_node *left = queue_take(recorder->queue);
         if (left)
             take_messages(recorder, left);
-        if (recorder->ready_count == 0 && !recorder->flush.made)
+        /* A heartbeat alone is not worth waiting for. */
+        if (recorder->ready_count == 0 && TAILQ_EMPTY(&recorder->flush.taken) && TAILQ_EMPTY(&recorder->flush.rows))
             break;
         turn(recorder);
         struct timespec pause = {0, 2 * 1000 * 1000};
@@ -412,7 +413,7 @@ void recorder_stop(struct recorder *recorder, int64_t deadline_ms) {
     } while (clock_mono_ms() < deadline_ms);
     if (recorder->linked && process_forget(recorder->connection, &recorder->settings.process_id, &error) != STATUS_OK)
         log_debug("recorder", "this process's row stays for an hour", LOG_TEXT("error", error.text));
-    if (recorder->ready_count > 0 || recorder->flush.made)
+    if (recorder->ready_count > 0 || !TAILQ_EMPTY(&recorder->flush.taken) || !TAILQ_EMPTY(&recorder->flush.rows))
         log_warn("recorder", "stopped with outcomes that could not be written; they will be sent again",
                  LOG_INT("count", recorder->ready_count + recorder->flush.deliveries));
 }
