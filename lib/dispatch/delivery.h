@@ -61,6 +61,7 @@ struct delivery {
 
     /* A schedule row's. */
     bool has_row;
+    bool quick;            /* while it is under way: holds one of its lane's places for quick endpoints */
     bool counted_as_row;   /* among its target's rows in flight */
     bool parked_in_flight; /* its row was written while it was under way: a success finishes it whatever the fence */
     int64_t ready_number;  /* of the record that was ready last when its answer came */

@@ -23,6 +23,14 @@
 #define TARGET_IDLE_MS 60000 /* what a quiet target keeps (signer, format) is given back after that */
 #define LOOKUP_PAUSE_MS 20   /* as long as a look-up takes: the name is probably known then */
 #define SPARE_SENDINGS 256
+/* Endpoints that answer so soon, or have not been asked yet, share so many places of a lane: that keeps any lane busy,
+ * and more under way would only wait in our own sockets, on connections that each cost something. An answer that takes
+ * long gives its place back. */
+#define QUICK_ANSWER_US 10000
+#define QUICK_IN_FLIGHT 96
+#define QUICK_TRIES 64 /* targets that find no such place, in one round */
+#define MANY_CONNECTIONS 16
+#define UNKNOWN_IN_FLIGHT 2 /* to an endpoint that has not answered yet */
 
 TAILQ_HEAD(target_list, target);
 TAILQ_HEAD(sending_list, sending);
@@ -41,6 +49,7 @@ struct lane {
     size_t spare_count;
     struct queue_batch outcomes; /* of this round */
     int64_t outcome_count;
+    int64_t quick_in_flight;
     uint64_t random;
     int64_t ticks;
     int schedstat_fd;
@@ -173,6 +182,24 @@ static void give_sending(struct lane *lane, struct sending *sending) {
     lane->spare_count++;
 }
 
+/* One that has not answered yet is taken for quick. */
+static bool is_quick(const struct target *target) {
+    return target->quickest_us < QUICK_ANSWER_US;
+}
+
+/* Connecting takes its time and says nothing of the endpoint, unless every answer needs a connection of its own. */
+static void note_quickness(struct target *target, const struct client_response *response) {
+    if (response->new_connection && ++target->new_connections <= MANY_CONNECTIONS)
+        return;
+    if (target->quickest_us == 0 || response->duration_us < target->quickest_us)
+        target->quickest_us = response->duration_us > 0 ? response->duration_us : 1;
+}
+
+static void give_place(struct lane *lane, struct delivery *delivery) {
+    lane->quick_in_flight -= delivery->quick;
+    delivery->quick = false;
+}
+
 static void on_answer(void *ctx, const struct client_response *response) {
     struct sending *sending = ctx;
     struct lane *lane = sending->lane;
@@ -182,6 +209,9 @@ static void on_answer(void *ctx, const struct client_response *response) {
 
     sending_judge(delivery, response, lane->settings.settings, next_random(lane));
     target_ended(target, delivery, delivery->decision.sign, now_ms);
+    give_place(lane, delivery);
+    if (response->result == CLIENT_ANSWERED)
+        note_quickness(target, response);
     if (!delivery->has_row)
         atomic_fetch_sub_explicit(&lane->settings.budget->in_flight, 1, memory_order_relaxed);
     if (response->result == CLIENT_TOO_MANY_LOOKUPS) {
@@ -237,6 +267,8 @@ static void start_delivery(struct lane *lane, struct target *target, struct deli
     };
     delivery->sent_at_ms = wall_ms;
     target_started(target, delivery, now_ms);
+    delivery->quick = is_quick(target);
+    lane->quick_in_flight += delivery->quick;
     if (!delivery->has_row)
         atomic_fetch_add_explicit(&lane->settings.budget->in_flight, 1, memory_order_relaxed);
     metric_add(lane->started, 1);
@@ -277,7 +309,10 @@ static bool may_start_more(struct lane *lane, const struct target *target, int64
     if (oldest && now_ms - oldest->started_ms > SLOW_ANSWER_MS &&
         client_in_flight(lane->client) >= LANE_MAX_IN_FLIGHT / 2)
         return false;
-    return now_ms >= target->pause_until_ms && endpoint_slots(&target->endpoint, now_ms) > 0;
+    if (target->quickest_us == 0 && target->endpoint.in_flight >= UNKNOWN_IN_FLIGHT)
+        return false;
+    return now_ms >= target->pause_until_ms && endpoint_slots(&target->endpoint, now_ms) > 0 &&
+           !(is_quick(target) && lane->quick_in_flight >= QUICK_IN_FLIGHT);
 }
 
 static void start_target(struct lane *lane, struct target *target, int64_t now_ms) {
@@ -294,6 +329,8 @@ static void start_target(struct lane *lane, struct target *target, int64_t now_m
         heap_set(&lane->wakes, &target->wake, target->pause_until_ms);
     else if (endpoint_slots(&target->endpoint, now_ms) == 0 && endpoint_wake_ms(&target->endpoint) >= 0)
         heap_set(&lane->wakes, &target->wake, endpoint_wake_ms(&target->endpoint));
+    else if (is_quick(target) && endpoint_slots(&target->endpoint, now_ms) > 0)
+        list_target(lane, target); /* behind the others, until there is a place */
 }
 
 static void start_listed(struct lane *lane) {
@@ -305,11 +342,13 @@ static void start_listed(struct lane *lane) {
         list_target(lane, target);
     }
     struct target *target;
+    int tries = QUICK_TRIES;
     /* The clock is read anew for each target: the process may be frozen at any moment (rule P8). */
-    while (!lane_is_full(lane) && (target = TAILQ_FIRST(&lane->listed)) &&
+    while (tries > 0 && !lane_is_full(lane) && (target = TAILQ_FIRST(&lane->listed)) &&
            pulse_is_fresh(lane->settings.pulse, clock_mono_ms())) {
         unlist_target(lane, target);
         start_target(lane, target, now_ms);
+        tries -= target->listed;
     }
 }
 
@@ -406,12 +445,20 @@ static void on_round_end(void *ctx) {
 
 static void tick_target(struct lane *lane, struct target *target) {
     int64_t now_ms = loop_now_ms(lane->loop);
+    struct delivery *delivery;
+    TAILQ_FOREACH (delivery, &target->in_flight, link) {
+        if (now_ms - delivery->started_ms <= SLOW_ANSWER_MS)
+            break;
+        give_place(lane, delivery);
+    }
     int64_t wait_ms = target_wait_ms(target, now_ms);
     bool behind = wait_ms > BEHIND_WAIT_MS && endpoint_is_slow(lane, target, now_ms);
     atomic_store_explicit(&target->subscription->gate->behind, behind, memory_order_relaxed);
     if (behind && wait_ms > SLOW_WAIT_MS && pulse_is_fresh(lane->settings.pulse, now_ms))
         park(lane, target);
     target_publish(target, now_ms);
+    if (lane->ticks % 100 == 0)
+        target->quickest_us *= 2; /* it may have become slower; if not, the next answer says so */
 }
 
 /* The share of the last tick in which this thread ran, or would have if a processor had been free. */

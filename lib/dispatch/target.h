@@ -19,10 +19,12 @@ struct target {
     struct delivery_list first, rows; /* waiting: first attempts, and schedule rows */
     struct delivery_list in_flight;
     int32_t first_count, row_count, rows_in_flight;
-    bool row_turn;          /* the next one to start is a row */
-    bool listed;            /* in the lane's list of those that may start something */
-    int64_t pause_until_ms; /* monotonic; too many look-ups were under way */
-    int64_t busy_at_ms;     /* monotonic; when it last had something to do */
+    bool row_turn;           /* the next one to start is a row */
+    int64_t quickest_us;     /* the soonest answer, doubled every ten seconds; 0: none yet */
+    int32_t new_connections; /* answers that needed one */
+    bool listed;             /* in the lane's list of those that may start something */
+    int64_t pause_until_ms;  /* monotonic; too many look-ups were under way */
+    int64_t busy_at_ms;      /* monotonic; when it last had something to do */
     TAILQ_ENTRY(target) link;
     struct target *hash_next;
     struct heap_entry wake;
