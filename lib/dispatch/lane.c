@@ -3,19 +3,16 @@
  *
  * A target is listed while it has something waiting and a slot to start it with. One without a slot is listed again by
  * the answer that frees one, or by the time at which its endpoint may be probed. */
-#include "dispatch/lane.h"
 #include "base/clock.h"
 #include "base/memory.h"
 #include "core/log.h"
-#include "core/metrics.h"
+#include "dispatch/lane_private.h"
 #include "dispatch/recorder.h"
-#include "dispatch/sending.h"
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-#define TARGET_BUCKETS 16384 /* a power of two */
 #define TICK_MS 100
 #define BEHIND_WAIT_MS 1000 /* a queue that waits longer for its endpoint sends new deliveries to the schedule … */
 #define SLOW_WAIT_MS 2000   /* … and one that waits so long goes there itself */
@@ -32,33 +29,6 @@
 #define MANY_CONNECTIONS 16
 #define UNKNOWN_IN_FLIGHT 2 /* to an endpoint that has not answered yet */
 
-TAILQ_HEAD(target_list, target);
-TAILQ_HEAD(sending_list, sending);
-
-struct lane {
-    struct lane_settings settings;
-    struct loop *loop;
-    struct queue *queue;
-    struct client *client;
-    struct loop_timer *tick;
-    struct target *buckets[TARGET_BUCKETS];
-    size_t target_count;
-    struct target_list listed;
-    struct heap wakes; /* targets without a slot, by when they may be probed */
-    struct sending_list active, spare;
-    size_t spare_count;
-    struct queue_batch outcomes; /* of this round */
-    int64_t outcome_count;
-    int64_t quick_in_flight;
-    uint64_t random;
-    int64_t ticks;
-    int schedstat_fd;
-    int64_t busy_us, measured_us;
-    bool saturated; /* this thread had no time to spare in the last tick */
-    _Atomic int64_t waiting;
-    struct metric *connections, *in_flight, *started, *duration, *endpoints;
-};
-
 static void on_tick(void *ctx);
 static void on_round_end(void *ctx);
 
@@ -74,16 +44,16 @@ static void hand_over(struct lane *lane, struct delivery *delivery) {
     lane->outcome_count++;
 }
 
-static void end_with(struct lane *lane, struct delivery *delivery, enum outcome outcome) {
+void lane_end_with(struct lane *lane, struct delivery *delivery, enum outcome outcome) {
     delivery->outcome = outcome;
     hand_over(lane, delivery);
 }
 
 /* Ends everything that waits at a target. */
-static void end_waiting(struct lane *lane, struct target *target, enum outcome outcome) {
+void lane_end_waiting(struct lane *lane, struct target *target, enum outcome outcome) {
     struct delivery *delivery;
     while ((delivery = target_dequeue(target)))
-        end_with(lane, delivery, outcome);
+        lane_end_with(lane, delivery, outcome);
 }
 
 static int64_t timeout_of(const struct lane *lane, const struct subscription *subscription) {
@@ -91,12 +61,12 @@ static int64_t timeout_of(const struct lane *lane, const struct subscription *su
 }
 
 /* From here on the delivery under way counts as a row's: the recorder gets a row leased to this process. */
-static void lease_in_flight(struct lane *lane, struct delivery *delivery) {
+void lane_lease(struct lane *lane, struct delivery *delivery) {
     if (delivery->has_row)
         return;
     struct delivery *row = delivery_clone(delivery);
     atomic_fetch_add_explicit(&lane->waiting, 1, memory_order_relaxed);
-    end_with(lane, row, OUTCOME_LEASED);
+    lane_end_with(lane, row, OUTCOME_LEASED);
     delivery->taken = NULL;
     delivery->has_row = true;
     delivery->parked_in_flight = true;
@@ -107,12 +77,12 @@ static void lease_in_flight(struct lane *lane, struct delivery *delivery) {
 
 /* Rule S5: what waits goes to the schedule as held rows, what is under way gets a row of its own, and from now on new
  * deliveries go straight there. */
-static void park(struct lane *lane, struct target *target) {
+void lane_park(struct lane *lane, struct target *target) {
     atomic_store_explicit(&target->subscription->gate->held, true, memory_order_relaxed);
-    end_waiting(lane, target, OUTCOME_PARKED);
+    lane_end_waiting(lane, target, OUTCOME_PARKED);
     struct delivery *delivery;
     TAILQ_FOREACH (delivery, &target->in_flight, link)
-        lease_in_flight(lane, delivery);
+        lane_lease(lane, delivery);
 }
 
 /* ---- targets ---- */
@@ -123,15 +93,15 @@ static size_t bucket_of(const struct uuid *id) {
     return (hash * 0x9E3779B97F4A7C15ULL) >> 50 & (TARGET_BUCKETS - 1);
 }
 
-static struct target *find_target(struct lane *lane, const struct uuid *id) {
+struct target *lane_find_target(struct lane *lane, const struct uuid *id) {
     struct target *target = lane->buckets[bucket_of(id)];
     while (target && !uuid_equal(&target->id, id))
         target = target->hash_next;
     return target;
 }
 
-static struct target *target_for(struct lane *lane, struct subscription *subscription) {
-    struct target *target = find_target(lane, &subscription->id);
+struct target *lane_target_for(struct lane *lane, struct subscription *subscription) {
+    struct target *target = lane_find_target(lane, &subscription->id);
     if (target) {
         target_set_version(target, subscription, false);
         return target;
@@ -144,7 +114,7 @@ static struct target *target_for(struct lane *lane, struct subscription *subscri
     return target;
 }
 
-static void list_target(struct lane *lane, struct target *target) {
+void lane_list_target(struct lane *lane, struct target *target) {
     if (target->listed || !target_has_waiting(target))
         return;
     target->listed = true;
@@ -156,6 +126,14 @@ static void unlist_target(struct lane *lane, struct target *target) {
         TAILQ_REMOVE(&lane->listed, target, link);
     target->listed = false;
     heap_remove(&lane->wakes, &target->wake);
+}
+
+void lane_each_target(struct lane *lane, void (*fn)(struct lane *, struct target *)) {
+    for (size_t i = 0; i < TARGET_BUCKETS; i++)
+        for (struct target *target = lane->buckets[i], *next; target; target = next) {
+            next = target->hash_next;
+            fn(lane, target);
+        }
 }
 
 /* ---- sending ---- */
@@ -226,8 +204,8 @@ static void on_answer(void *ctx, const struct client_response *response) {
     }
     give_sending(lane, sending);
     if (target->endpoint.state == ENDPOINT_OPEN && target_has_waiting(target))
-        park(lane, target);
-    list_target(lane, target);
+        lane_park(lane, target);
+    lane_list_target(lane, target);
     target_publish(target, now_ms);
 }
 
@@ -277,7 +255,7 @@ static void start_delivery(struct lane *lane, struct target *target, struct deli
 
 /* Whose fault is it that something waits? A busy processor makes everything wait a little; an endpoint that makes
  * others wait has no slot left, or takes its time with an answer. */
-static bool endpoint_is_slow(struct lane *lane, const struct target *target, int64_t now_ms) {
+bool lane_endpoint_is_slow(struct lane *lane, const struct target *target, int64_t now_ms) {
     const struct delivery *oldest = TAILQ_FIRST(&target->in_flight);
     if (oldest && now_ms - oldest->started_ms > SLOW_ANSWER_MS)
         return true;
@@ -289,11 +267,11 @@ static bool endpoint_is_slow(struct lane *lane, const struct target *target, int
 /* A delivery that may not start any more goes back to where it is safe. */
 static bool may_start(struct lane *lane, struct delivery *delivery, int64_t now_ms) {
     if (delivery->has_row && now_ms > delivery->lease_deadline_ms) {
-        end_with(lane, delivery, OUTCOME_DROPPED);
+        lane_end_with(lane, delivery, OUTCOME_DROPPED);
         return false;
     }
     if (delivery->partition && atomic_load_explicit(&delivery->partition->revoked, memory_order_acquire)) {
-        end_with(lane, delivery, OUTCOME_PARKED);
+        lane_end_with(lane, delivery, OUTCOME_PARKED);
         return false;
     }
     return true;
@@ -330,7 +308,7 @@ static void start_target(struct lane *lane, struct target *target, int64_t now_m
     else if (endpoint_slots(&target->endpoint, now_ms) == 0 && endpoint_wake_ms(&target->endpoint) >= 0)
         heap_set(&lane->wakes, &target->wake, endpoint_wake_ms(&target->endpoint));
     else if (is_quick(target) && endpoint_slots(&target->endpoint, now_ms) > 0)
-        list_target(lane, target); /* behind the others, until there is a place */
+        lane_list_target(lane, target); /* behind the others, until there is a place */
 }
 
 static void start_listed(struct lane *lane) {
@@ -339,7 +317,7 @@ static void start_listed(struct lane *lane) {
     while ((due = heap_top(&lane->wakes)) && due->due <= now_ms) {
         struct target *target = (struct target *)((char *)due - offsetof(struct target, wake));
         heap_remove(&lane->wakes, due);
-        list_target(lane, target);
+        lane_list_target(lane, target);
     }
     struct target *target;
     int tries = QUICK_TRIES;
@@ -349,85 +327,6 @@ static void start_listed(struct lane *lane) {
         unlist_target(lane, target);
         start_target(lane, target, now_ms);
         tries -= target->listed;
-    }
-}
-
-/* ---- messages ---- */
-
-static void on_delivery(struct lane *lane, struct delivery *delivery) {
-    struct target *target = target_for(lane, delivery->subscription);
-    bool active = target->subscription->status == SUBSCRIPTION_ACTIVE;
-    bool held = atomic_load_explicit(&target->subscription->gate->held, memory_order_relaxed);
-    if (active && (!held || delivery->has_row)) {
-        target_enqueue(target, delivery, loop_now_ms(lane->loop));
-        list_target(lane, target);
-        return;
-    }
-    if (!delivery->has_row)
-        atomic_fetch_sub_explicit(&target->subscription->gate->queued, 1, memory_order_relaxed);
-    end_with(lane, delivery, active ? OUTCOME_PARKED : OUTCOME_CANCELLED);
-}
-
-static void on_version(struct lane *lane, struct subscription *subscription, bool whatever_version) {
-    struct target *target = find_target(lane, &subscription->id);
-    if (!target || !target_set_version(target, subscription, whatever_version))
-        return;
-    if (subscription->status != SUBSCRIPTION_ACTIVE)
-        end_waiting(lane, target, OUTCOME_CANCELLED);
-}
-
-static void each_target(struct lane *lane, void (*fn)(struct lane *, struct target *)) {
-    for (size_t i = 0; i < TARGET_BUCKETS; i++)
-        for (struct target *target = lane->buckets[i], *next; target; target = next) {
-            next = target->hash_next;
-            fn(lane, target);
-        }
-}
-
-static void release_list(struct lane *lane, struct target *target, struct delivery_list *list, int32_t *count) {
-    struct delivery *delivery, *next;
-    for (delivery = TAILQ_FIRST(list); delivery; delivery = next) {
-        next = TAILQ_NEXT(delivery, link);
-        if (!delivery->partition || !atomic_load_explicit(&delivery->partition->revoked, memory_order_acquire))
-            continue;
-        if (!count) {
-            lease_in_flight(lane, delivery);
-            continue;
-        }
-        TAILQ_REMOVE(list, delivery, link);
-        --*count;
-        atomic_fetch_sub_explicit(&target->subscription->gate->queued, 1, memory_order_relaxed);
-        end_with(lane, delivery, OUTCOME_PARKED);
-    }
-}
-
-/* Rule P7: what belongs to partitions that go elsewhere is left to the schedule. */
-static void release_target(struct lane *lane, struct target *target) {
-    release_list(lane, target, &target->first, &target->first_count);
-    release_list(lane, target, &target->in_flight, NULL);
-}
-
-static void on_messages(void *ctx, struct queue_node *first) {
-    struct lane *lane = ctx;
-    for (struct queue_node *node = first, *next; node; node = next) {
-        next = node->next;
-        struct message *message = MESSAGE_OF(node);
-        if (message->type == MESSAGE_DELIVERY) {
-            on_delivery(lane, (struct delivery *)message);
-            continue;
-        }
-        if (message->type == MESSAGE_RELEASE) {
-            each_target(lane, release_target);
-        } else if (message->type != MESSAGE_WAKE) {
-            struct subscription_message *about = (struct subscription_message *)message;
-            struct target *target = find_target(lane, &about->subscription->id);
-            if (message->type == MESSAGE_SUBSCRIPTION)
-                on_version(lane, about->subscription, about->whatever_version);
-            else if (target && endpoint_is_slow(lane, target, loop_now_ms(lane->loop)))
-                park(lane, target);
-            subscription_unref(&about->subscription);
-        }
-        mem_free(message);
     }
 }
 
@@ -452,10 +351,10 @@ static void tick_target(struct lane *lane, struct target *target) {
         give_place(lane, delivery);
     }
     int64_t wait_ms = target_wait_ms(target, now_ms);
-    bool behind = wait_ms > BEHIND_WAIT_MS && endpoint_is_slow(lane, target, now_ms);
+    bool behind = wait_ms > BEHIND_WAIT_MS && lane_endpoint_is_slow(lane, target, now_ms);
     atomic_store_explicit(&target->subscription->gate->behind, behind, memory_order_relaxed);
     if (behind && wait_ms > SLOW_WAIT_MS && pulse_is_fresh(lane->settings.pulse, now_ms))
-        park(lane, target);
+        lane_park(lane, target);
     target_publish(target, now_ms);
     if (lane->ticks % 100 == 0)
         target->quickest_us *= 2; /* it may have become slower; if not, the next answer says so */
@@ -495,9 +394,9 @@ static void on_tick(void *ctx) {
     if (lane->ticks == 0)
         lane->schedstat_fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
     measure_saturation(lane);
-    each_target(lane, tick_target);
+    lane_each_target(lane, tick_target);
     if (++lane->ticks % 100 == 0)
-        each_target(lane, retire_target);
+        lane_each_target(lane, retire_target);
     metric_set(lane->connections, (double)client_open_connections(lane->client));
     metric_set(lane->in_flight, (double)client_in_flight(lane->client));
     metric_set(lane->endpoints, (double)lane->target_count);
@@ -533,7 +432,7 @@ enum status lane_new(const struct lane_settings *settings, struct lane **ret_lan
     TAILQ_INIT(&lane->spare);
     heap_init(&lane->wakes);
     crypto_random(&lane->random, sizeof(lane->random));
-    lane->queue = queue_new(lane->loop, on_messages, lane);
+    lane->queue = queue_new(lane->loop, lane_on_messages, lane);
     lane->tick = loop_timer_new(lane->loop, on_tick, lane);
     loop_each_round(lane->loop, on_round_end, lane);
     make_metrics(lane);
@@ -583,8 +482,8 @@ void lane_free(struct lane **lane_ptr) {
         client_free(&lane->client);
     struct queue_node *left = queue_take(lane->queue);
     if (left)
-        on_messages(lane, left);
-    each_target(lane, drop_target);
+        lane_on_messages(lane, left);
+    lane_each_target(lane, drop_target);
     for (struct queue_node *node = lane->outcomes.first, *next; node; node = next) {
         next = node->next;
         struct delivery *delivery = (struct delivery *)MESSAGE_OF(node);

@@ -1,0 +1,55 @@
+/* What the lane's files share: lane.c (rounds, sending, life) and lane_messages.c (what others send it). */
+#ifndef DISPATCH_LANE_PRIVATE_H
+#define DISPATCH_LANE_PRIVATE_H
+
+#include "core/metrics.h"
+#include "dispatch/lane.h"
+#include "dispatch/sending.h"
+
+#define TARGET_BUCKETS 16384 /* a power of two */
+
+TAILQ_HEAD(target_list, target);
+TAILQ_HEAD(sending_list, sending);
+
+struct lane {
+    struct lane_settings settings;
+    struct loop *loop;
+    struct queue *queue;
+    struct client *client;
+    struct loop_timer *tick;
+    struct target *buckets[TARGET_BUCKETS];
+    size_t target_count;
+    struct target_list listed;
+    struct heap wakes; /* targets without a slot, by when they may be probed */
+    struct sending_list active, spare;
+    size_t spare_count;
+    struct queue_batch outcomes; /* of this round */
+    int64_t outcome_count;
+    int64_t quick_in_flight;
+    uint64_t random;
+    int64_t ticks;
+    int schedstat_fd;
+    int64_t busy_us, measured_us;
+    bool saturated; /* this thread had no time to spare in the last tick */
+    _Atomic int64_t waiting;
+    struct metric *connections, *in_flight, *started, *duration, *endpoints;
+};
+
+/* lane.c */
+void lane_end_with(struct lane *lane, struct delivery *delivery, enum outcome outcome);
+/* Ends everything that waits at a target. */
+void lane_end_waiting(struct lane *lane, struct target *target, enum outcome outcome);
+/* From here on the delivery under way counts as a row's: the recorder gets a row leased to this process. */
+void lane_lease(struct lane *lane, struct delivery *delivery);
+/* Rule S5. */
+void lane_park(struct lane *lane, struct target *target);
+bool lane_endpoint_is_slow(struct lane *lane, const struct target *target, int64_t now_ms);
+struct target *lane_find_target(struct lane *lane, const struct uuid *id); /* NULL: none */
+struct target *lane_target_for(struct lane *lane, struct subscription *subscription);
+void lane_list_target(struct lane *lane, struct target *target);
+void lane_each_target(struct lane *lane, void (*fn)(struct lane *, struct target *));
+
+/* lane_messages.c */
+queue_fn lane_on_messages;
+
+#endif
