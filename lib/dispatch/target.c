@@ -1,6 +1,7 @@
 #include "dispatch/target.h"
 #include "base/clock.h"
 #include "base/memory.h"
+#include "store/sealing.h"
 
 struct target *target_new(struct subscription *subscription) {
     struct target *target = mem_calloc(1, sizeof(*target));
@@ -48,13 +49,6 @@ bool target_set_version(struct target *target, struct subscription *subscription
     return true;
 }
 
-static enum status open_sealed(const struct keyring *keyring, const struct uuid *id, struct span sealed,
-                               struct buffer *plain, struct error *error) {
-    char context[UUID_TEXT_LEN + 1];
-    uuid_format(id, context);
-    return keyring_open(keyring, span_of(context), sealed, plain, error);
-}
-
 struct secrets {
     struct buffer text; /* unescaped, one after the other */
     size_t starts[SIGNATURE_MAX_SECRETS + 1];
@@ -88,7 +82,7 @@ static enum status prepare_signer(struct target *target, const struct keyring *k
     buffer_init(&plain, 64 * 1024);
     struct secrets secrets = {.now_ms = clock_wall_ms()};
     buffer_init(&secrets.text, 64 * 1024);
-    enum status status = open_sealed(keyring, &target->id, sealed, &plain, error);
+    enum status status = sealing_open(keyring, &target->id, sealed, &plain, error);
     if (status == STATUS_OK) {
         json_each_element(buffer_view(&plain), add_secret, &secrets);
         struct span spans[SIGNATURE_MAX_SECRETS];
@@ -97,8 +91,8 @@ static enum status prepare_signer(struct target *target, const struct keyring *k
         status = signer_new(spans, secrets.count, &target->signer, error);
         target->prepared_until_ms = secrets.next_end_ms;
     }
-    buffer_deinit(&secrets.text);
-    buffer_deinit(&plain);
+    sealing_wipe(&secrets.text);
+    sealing_wipe(&plain);
     return status;
 }
 
@@ -131,13 +125,13 @@ static enum status prepare_headers(struct target *target, const struct keyring *
     struct buffer plain;
     buffer_init(&plain, 256 * 1024);
     struct own_headers headers = {.target = target};
-    enum status status = open_sealed(keyring, &target->id, sealed, &plain, error);
+    enum status status = sealing_open(keyring, &target->id, sealed, &plain, error);
     if (status == STATUS_OK)
         json_each_member(buffer_view(&plain), add_header, &headers);
     for (size_t i = 0; i < target->own_header_count; i++)
         target->own_headers[i].line =
             (struct span){target->own_lines.data + headers.starts[i], headers.starts[i + 1] - headers.starts[i] - 1};
-    buffer_deinit(&plain);
+    sealing_wipe(&plain);
     return status;
 }
 
