@@ -9,17 +9,8 @@ typedef struct command *command_fn(void);
 
 /* In the order of the help. */
 static command_fn *const COMMANDS[] = {
-    cmd_serve,
-    cmd_api,
-    cmd_dispatch,
-    cmd_migrate,
-    cmd_check,
-    cmd_publish,
-    cmd_listen,
-    cmd_verify,
-    cmd_key,
-    cmd_broker,
-    NULL,
+    cmd_serve,  cmd_api,    cmd_dispatch, cmd_migrate, cmd_check, cmd_publish,
+    cmd_listen, cmd_verify, cmd_key,      cmd_broker,  NULL,
 };
 
 static struct command *find(const char *name) {
