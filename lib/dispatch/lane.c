@@ -350,6 +350,7 @@ static void tick_target(struct lane *lane, struct target *target) {
             break;
         give_place(lane, delivery);
     }
+    target_share_limit(target, atomic_load_explicit(&lane->settings.pulse->processes, memory_order_relaxed));
     int64_t wait_ms = target_wait_ms(target, now_ms);
     bool behind = wait_ms > BEHIND_WAIT_MS && lane_endpoint_is_slow(lane, target, now_ms);
     atomic_store_explicit(&target->subscription->gate->behind, behind, memory_order_relaxed);

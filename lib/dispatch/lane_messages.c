@@ -4,6 +4,7 @@
 
 static void on_delivery(struct lane *lane, struct delivery *delivery) {
     struct target *target = lane_target_for(lane, delivery->subscription);
+    target_share_limit(target, atomic_load_explicit(&lane->settings.pulse->processes, memory_order_relaxed));
     bool active = target->subscription->status == SUBSCRIPTION_ACTIVE;
     bool held = atomic_load_explicit(&target->subscription->gate->held, memory_order_relaxed);
     if (active && (!held || delivery->has_row)) {

@@ -155,6 +155,17 @@ enum status target_prepare(struct target *target, const struct keyring *keyring,
     return status;
 }
 
+void target_share_limit(struct target *target, int32_t processes) {
+    struct gate *gate = target->subscription->gate;
+    int32_t limit = target->subscription->max_in_flight;
+    if (limit == 0)
+        return;
+    if (limit < processes)
+        atomic_store_explicit(&gate->held, true, memory_order_relaxed);
+    bool held = atomic_load_explicit(&gate->held, memory_order_relaxed);
+    endpoint_set_max(&target->endpoint, held || processes < 2 ? limit : limit / processes);
+}
+
 void target_enqueue(struct target *target, struct delivery *delivery, int64_t now_ms) {
     delivery->enqueued_ms = now_ms;
     target->busy_at_ms = now_ms;

@@ -51,6 +51,10 @@ bool target_set_version(struct target *target, struct subscription *subscription
  */
 MUST_USE enum status target_prepare(struct target *target, const struct keyring *keyring, struct error *error);
 
+/* Rule S6: an own limit holds for the installation. Its processes share it; where that is less than one each, the
+ * endpoint is held, and whoever holds one has the whole limit. */
+void target_share_limit(struct target *target, int32_t processes);
+
 void target_enqueue(struct target *target, struct delivery *delivery, int64_t now_ms);
 void target_requeue(struct target *target, struct delivery *delivery); /* at the head */
 /* The next to start, in fair turns between first attempts and rows; NULL: nothing waits. */

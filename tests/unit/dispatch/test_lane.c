@@ -103,6 +103,29 @@ static void test_no_more_under_way_than_the_cap(void **state) {
     subscription_unref(&other);
 }
 
+/* Rule S6: what a subscription allows is allowed to the whole installation. */
+static void test_processes_share_a_limit(void **state) {
+    (void)state;
+    struct subscription *shared = bench_subscription(1, "/hold", 3), *scarce = bench_subscription(2, "/200", 1);
+    atomic_store(&bench.pulse.processes, 2);
+    for (int64_t offset = 0; offset < 5; offset++)
+        bench_deliver(offset, shared, NULL);
+    WAIT_FOR(receiver.waiting == 1);
+    assert_int_equal(shared->gate->queued, 4);
+    /* Less than one each: whoever holds the endpoint sends, and nobody else. */
+    bench_deliver(20, scarce, NULL);
+    WAIT_FOR(outcomes_of(OUTCOME_PARKED, 20) == 1);
+    assert_true(scarce->gate->held);
+    bench_deliver_row(fixture_row(21, scarce));
+    WAIT_FOR(outcomes_of(OUTCOME_ATTEMPTED, 21) == 1);
+    receiver_let_go();
+    WAIT_FOR(outcomes_of(OUTCOME_ATTEMPTED, -1) == 6);
+    assert_int_equal(receiver.most_waiting, 1);
+    atomic_store(&bench.pulse.processes, 1);
+    subscription_unref(&shared);
+    subscription_unref(&scarce);
+}
+
 /* Rule S5: intake's part of what is held goes to the schedule; a row is what the holder drains. */
 static void test_a_held_gate_lets_only_rows_through(void **state) {
     (void)state;
@@ -362,6 +385,7 @@ int main(void) {
         LANE_TEST(test_a_failure_is_tried_again_by_the_schedule),
         LANE_TEST(test_what_cannot_be_made_fails_and_sends_nothing),
         LANE_TEST(test_no_more_under_way_than_the_cap),
+        LANE_TEST(test_processes_share_a_limit),
         LANE_TEST(test_a_held_gate_lets_only_rows_through),
         LANE_TEST(test_a_paused_subscription_gets_nothing_more),
         LANE_TEST(test_what_waits_is_sent_by_the_newest_version),
