@@ -15,7 +15,7 @@
 #include <time.h>
 
 #define TICK_MS 50
-#define GATHER_US 4000 /* two flushes begin at least this far apart, unless much is ready */
+#define GATHER_US 10000 /* two flushes begin at least this far apart, unless much is ready */
 #define FLUSH_MAX_DELIVERIES 4096
 #define FLUSH_MAX_BYTES (4 * 1024 * 1024)
 #define RETRY_FIRST_MS 100
