@@ -11,6 +11,7 @@ import urllib.request
 import uuid
 
 import pytest
+from servers import free_port
 from support.api import Api
 from support.installation import find_key
 from support.process import ROOT, base_environment
@@ -756,3 +757,14 @@ def test_the_page_has_a_line_for_each_route():
         path = path.replace("ONE", 'ALL "/{subscription_id}"').replace("ALL", f'"{all_path}"').replace('" "', "").strip('"')
         routed.add(f"{method} {path}".replace("{workspace_id}", "acme").replace("{subscription_id}", "$SUBSCRIPTION"))
     assert len(routed) == 10 and pages == routed
+
+
+def test_metrics_have_a_port_of_their_own_where_one_is_asked_for(installation):
+    port = free_port()
+    process = installation.process("api", "--metrics", f"127.0.0.1:{port}").start()
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        assert b"hookcast_build_info" in answer.read()
+    assert Api(process.api_url).get("/metrics").status == 404, "never on the public port"
+    process.stop()
+    refused = installation.run("api", "--metrics", "nonsense", check=False)
+    assert refused.returncode == 2 and "--metrics" in refused.stderr.splitlines()[-1]
