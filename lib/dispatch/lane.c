@@ -29,9 +29,6 @@
 #define MANY_CONNECTIONS 16
 #define UNKNOWN_IN_FLIGHT 2 /* to an endpoint that has not answered yet */
 
-static void on_tick(void *ctx);
-static void on_round_end(void *ctx);
-
 /* ---- what is done with a delivery ---- */
 
 static uint32_t next_random(struct lane *lane) {
