@@ -21,6 +21,9 @@ static inline bool uuid_equal(const struct uuid *a, const struct uuid *b) {
 static inline int uuid_compare(const struct uuid *a, const struct uuid *b) {
     return memcmp(a->bytes, b->bytes, 16);
 }
+static inline bool uuid_is_nil(const struct uuid *uuid) {
+    return uuid_equal(uuid, &UUID_NIL);
+}
 
 /* Ordered in time (RFC 9562, version 7): 48 bits of wall_ms, the rest random. */
 struct uuid uuid_new(int64_t wall_ms);

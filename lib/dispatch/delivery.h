@@ -28,6 +28,7 @@ enum message_type {
     MESSAGE_ADOPT,        /* struct adopt_message, intake ⇄ recorder */
     MESSAGE_REVOKE,       /* struct revoke_message, intake ⇄ recorder */
     MESSAGE_REREAD,       /* struct reread_message, intake ⇄ recorder */
+    MESSAGE_HEALTH,       /* struct health_message, lanes → jobs */
     MESSAGE_WAKE,         /* struct message alone: look again */
     MESSAGE_LOST, /* struct message alone, recorder → intake: the database was restored, read again from progress */
 };
@@ -46,7 +47,8 @@ enum outcome {
     OUTCOME_CANCELLED, /* its subscription went away or was paused: log row, finished */
     OUTCOME_PARKED,    /* not attempted: a held row, due now */
     OUTCOME_LEASED,    /* under way: a row leased to this process; the answer follows as a row's */
-    OUTCOME_DELAYED,   /* not due yet: a row for due_at_ms */
+    OUTCOME_DELAYED,   /* not due yet: a row for due_at_ms, or due_in_ms from now, whichever is later */
+    OUTCOME_BATCHED,   /* a member of its endpoint's batch */
     OUTCOME_DROPPED,   /* its partition or lease went elsewhere: nothing is written */
 };
 
@@ -61,6 +63,7 @@ struct delivery {
 
     /* A schedule row's. */
     bool has_row;
+    bool replay;           /* sent again on request */
     bool quick;            /* while it is under way: holds one of its lane's places for quick endpoints */
     bool counted_as_row;   /* among its target's rows in flight */
     bool parked_in_flight; /* its row was written while it was under way: a success finishes it whatever the fence */
@@ -80,7 +83,8 @@ struct delivery {
     int32_t status_code;
     int32_t duration_ms;
     int64_t sent_at_ms;  /* wall; 0: nothing was sent */
-    int64_t due_at_ms;   /* wall; OUTCOME_DELAYED */
+    int64_t due_at_ms;   /* wall; OUTCOME_DELAYED; 0: due_in_ms alone counts */
+    int64_t due_in_ms;   /* from when it is written */
     char *response_body; /* valid UTF-8 without NUL; NULL: none kept */
     size_t response_body_len;
     char *error; /* for people; NULL: none */

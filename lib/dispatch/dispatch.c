@@ -1,8 +1,9 @@
 /* Started from the bottom, so that whoever pushes finds somebody who takes; drained from the top, so that whoever stops
  * has been left alone:
  *
- *   start:  recorder · lanes · watcher · scheduler · intake
- *   drain:  intake (gives its partitions up) · scheduler · what is under way in the lanes · lanes · recorder · watcher
+ *   start:  recorder · jobs · lanes · watcher · scheduler · intake
+ *   drain:  intake (gives its partitions up) · scheduler · what is under way in the lanes · lanes · recorder · jobs ·
+ *           watcher
  */
 #include "dispatch/dispatch.h"
 #include "base/clock.h"
@@ -10,6 +11,7 @@
 #include "core/log.h"
 #include "db/migrate.h"
 #include "dispatch/intake.h"
+#include "dispatch/jobs.h"
 #include "dispatch/lane.h"
 #include "dispatch/recorder.h"
 #include "dispatch/scheduler.h"
@@ -34,6 +36,7 @@ struct dispatch {
     struct scheduler *scheduler;
     struct intake *intake;
     struct upkeep *upkeep;
+    struct jobs *jobs;
 };
 
 static enum status check_database(const struct settings *settings, struct error *error) {
@@ -66,6 +69,7 @@ static enum status make_lanes(struct dispatch *dispatch, struct error *error) {
             .guard = dispatch->guard,
             .keyring = dispatch->keyring,
             .recorder = dispatch->recorder,
+            .jobs = dispatch->jobs,
             .budget = &dispatch->budget,
             .pulse = &dispatch->pulse,
             .number = i,
@@ -94,6 +98,8 @@ static enum status make_threads(struct dispatch *dispatch, struct error *error) 
         .ctx = dispatch,
     };
     dispatch->recorder = recorder_new(&recorder);
+    struct jobs_settings jobs = {settings, dispatch->roster, process_id};
+    dispatch->jobs = jobs_new(&jobs);
     enum status status = make_lanes(dispatch, error);
     if (status != STATUS_OK)
         return status;
@@ -134,6 +140,7 @@ enum status dispatch_new(const struct settings *settings, struct dispatch **ret_
 
 void dispatch_start(struct dispatch *dispatch) {
     recorder_start(dispatch->recorder);
+    jobs_start(dispatch->jobs);
     for (int i = 0; i < dispatch->lane_count; i++)
         lane_start(dispatch->lanes[i]);
     watcher_start(dispatch->watcher);
@@ -163,6 +170,7 @@ void dispatch_stop(struct dispatch *dispatch) {
     for (int i = 0; i < dispatch->lane_count; i++)
         lane_stop(dispatch->lanes[i]);
     recorder_stop(dispatch->recorder, deadline_ms);
+    jobs_stop(dispatch->jobs);
     upkeep_stop(dispatch->upkeep);
     watcher_stop(dispatch->watcher);
     log_info("dispatch", "stopped", LOG_INT("ms", clock_mono_ms() - began_ms));
@@ -181,6 +189,7 @@ void dispatch_free(struct dispatch **dispatch_ptr) {
     recorder_free(&dispatch->recorder);
     watcher_free(&dispatch->watcher);
     upkeep_free(&dispatch->upkeep);
+    jobs_free(&dispatch->jobs);
     roster_free(&dispatch->roster);
     guard_free(&dispatch->guard);
     keyring_free(&dispatch->keyring);

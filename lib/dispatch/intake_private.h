@@ -61,7 +61,8 @@ struct intake {
     struct queue_batch to_recorder, *to_lanes;
     bool reading; /* the roster is locked */
     const struct matching *matching;
-    struct subscription **matches; /* of one record */
+    const struct event *matched_event;
+    struct subscription **matches; /* of that one */
     size_t match_count, match_capacity;
     struct reread_message *reread;       /* being gathered */
     struct reread_message *reread_again; /* PostgreSQL did not answer it */

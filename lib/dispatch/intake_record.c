@@ -4,6 +4,7 @@
 #include "base/utf8.h"
 #include "dispatch/intake_private.h"
 #include "dispatch/lane.h"
+#include "webhook/filter.h"
 #include "webhook/tracker.h"
 
 #define REREAD_RECORDS 256
@@ -95,10 +96,15 @@ static bool endpoint_is_behind(struct gate *gate) {
 }
 
 static void route(struct intake *intake, struct delivery *delivery) {
-    struct gate *gate = delivery->subscription->gate;
-    if (delivery->event->deliver_at_ms > clock_wall_ms()) {
+    const struct subscription *subscription = delivery->subscription;
+    struct gate *gate = subscription->gate;
+    bool delayed = subscription->delivery_mode == DELIVERY_DELAYED;
+    if (delayed || delivery->event->deliver_at_ms > clock_wall_ms()) {
         delivery->outcome = OUTCOME_DELAYED;
         delivery->due_at_ms = delivery->event->deliver_at_ms;
+        delivery->due_in_ms = delayed ? subscription->wait_ms : 0;
+    } else if (subscription->delivery_mode == DELIVERY_BATCHED) {
+        delivery->outcome = OUTCOME_BATCHED;
     } else if (atomic_load_explicit(&gate->held, memory_order_relaxed) || endpoint_is_behind(gate)) {
         atomic_store_explicit(&gate->held, true, memory_order_relaxed);
         delivery->outcome = OUTCOME_PARKED;
@@ -114,6 +120,8 @@ static void route(struct intake *intake, struct delivery *delivery) {
 
 static void add_match(void *ctx, struct subscription *subscription) {
     struct intake *intake = ctx;
+    if (subscription->filter && !filter_takes(subscription->filter, intake->matched_event))
+        return;
     if (intake->match_count == intake->match_capacity) {
         intake->match_capacity = intake->match_capacity ? 2 * intake->match_capacity : 64;
         intake->matches = mem_realloc(intake->matches, intake->match_capacity * sizeof(struct subscription *));
@@ -131,6 +139,7 @@ static const struct matching *roster_of(struct intake *intake) {
 
 static void deliver(struct intake *intake, struct partition *partition, struct event *event) {
     intake->match_count = 0;
+    intake->matched_event = event;
     matching_each(roster_of(intake), event->workspace_id, event->event_type, add_match, intake);
     uint32_t active = 0, skipped = 0;
     for (size_t i = 0; i < intake->match_count; i++)

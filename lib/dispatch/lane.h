@@ -13,6 +13,7 @@
 #include "dispatch/pulse.h"
 #include "net/guard.h"
 
+struct jobs;
 struct lane;
 struct recorder;
 
@@ -23,6 +24,7 @@ struct lane_settings {
     const struct guard *guard;
     const struct keyring *keyring;
     struct recorder *recorder;
+    struct jobs *jobs; /* who is told of the endpoints' health; NULL: nobody */
     struct budget *budget;
     struct pulse *pulse;
     int number;

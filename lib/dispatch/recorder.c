@@ -380,7 +380,7 @@ struct recorder *recorder_new(const struct recorder_settings *settings) {
     buffer_init(&recorder->rejected, 64 * 1024 * 1024);
     buffer_init(&recorder->done, 64 * 1024 * 1024);
     buffer_init(&recorder->identity, 128);
-    recorder->schedule = schedule_batch_new();
+    recorder->schedule = schedule_changes_new();
     make_metrics(recorder);
     loop_each_round(recorder->loop, on_round_end, recorder);
     return recorder;
@@ -465,7 +465,7 @@ void recorder_free(struct recorder **recorder_ptr) {
     buffer_deinit(&recorder->rejected);
     buffer_deinit(&recorder->done);
     buffer_deinit(&recorder->identity);
-    schedule_batch_free(&recorder->schedule);
+    schedule_changes_free(&recorder->schedule);
     connection_free(&recorder->connection);
     loop_timer_free(&recorder->timer);
     queue_free(&recorder->queue);

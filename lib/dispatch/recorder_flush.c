@@ -125,6 +125,8 @@ static void log_delivery(struct recorder *recorder, const struct delivery *deliv
         .given_up = attempted && !done && !again,
         .render_version = attempted && delivery->sent_at_ms ? subscription->render_version : 0,
         .sent_at_ms = delivery->sent_at_ms,
+        .batch_id = event->members ? event->key : UUID_NIL,
+        .replay = delivery->replay,
     };
     logs_row(&recorder->logs, &row);
 }
@@ -140,6 +142,7 @@ static void schedule_first(struct recorder *recorder, const struct delivery *del
         .event = delivery->event,
         .attempt = delivery->attempt,
         .activation = delivery->activation,
+        .replay = delivery->replay,
     };
     switch (delivery->outcome) {
     case OUTCOME_ATTEMPTED:
@@ -158,11 +161,12 @@ static void schedule_first(struct recorder *recorder, const struct delivery *del
         break;
     case OUTCOME_DELAYED:
         row.due_at_ms = delivery->due_at_ms;
+        row.due_in_ms = delivery->due_in_ms;
         break;
     default:
         return;
     }
-    schedule_batch_new_row(recorder->schedule, &row);
+    schedule_changes_new_row(recorder->schedule, &row);
 }
 
 /* What becomes of a schedule row. */
@@ -170,14 +174,14 @@ static void schedule_row(struct recorder *recorder, const struct delivery *deliv
     struct schedule_key key = key_of(delivery);
     bool attempted = delivery->outcome == OUTCOME_ATTEMPTED;
     if (attempted && delivery->decision.action == RETRY_AGAIN)
-        schedule_batch_retry(recorder->schedule, &key, delivery->fence, delivery->attempt + 1,
-                             delivery->decision.delay_ms);
+        schedule_changes_retry(recorder->schedule, &key, delivery->fence, delivery->attempt + 1,
+                               delivery->decision.delay_ms);
     else if (delivery->outcome == OUTCOME_PARKED)
-        schedule_batch_hold(recorder->schedule, &key, delivery->fence);
+        schedule_changes_hold(recorder->schedule, &key, delivery->fence);
     else if (attempted && delivery->decision.action == RETRY_DONE && delivery->parked_in_flight)
-        schedule_batch_finish(recorder->schedule, &key, -1);
+        schedule_changes_finish(recorder->schedule, &key, -1);
     else
-        schedule_batch_finish(recorder->schedule, &key, delivery->fence);
+        schedule_changes_finish(recorder->schedule, &key, delivery->fence);
 }
 
 static bool leaves_log(const struct delivery *delivery) {
@@ -206,7 +210,7 @@ static void build(struct recorder *recorder, int64_t now_ms) {
     buffer_reset(&recorder->events);
     buffer_reset(&recorder->logs);
     buffer_reset(&recorder->rejected);
-    schedule_batch_reset(recorder->schedule);
+    schedule_changes_reset(recorder->schedule);
     struct taken *taken;
     struct delivery *delivery;
     TAILQ_FOREACH (taken, &recorder->flush.taken, link) {
@@ -248,7 +252,7 @@ static enum status write_rows(struct recorder *recorder, struct error *error) {
         status = events_copy_rejected(recorder->connection, buffer_view(&recorder->rejected), error);
     if (status == STATUS_OK)
         status = logs_copy(recorder->connection, buffer_view(&recorder->logs), error);
-    if (status == STATUS_OK && !schedule_batch_is_empty(recorder->schedule))
+    if (status == STATUS_OK && !schedule_changes_is_empty(recorder->schedule))
         status = schedule_write(recorder->connection, recorder->schedule, error);
     struct taken *taken;
     TAILQ_FOREACH (taken, &recorder->flush.taken, link) {

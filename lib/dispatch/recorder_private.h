@@ -82,7 +82,7 @@ struct recorder {
     struct adopt_list adopts;
 
     struct buffer events, logs, rejected, done;
-    struct schedule_batch *schedule;
+    struct schedule_changes *schedule;
 
     _Atomic int64_t waiting;
 

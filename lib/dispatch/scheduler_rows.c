@@ -62,8 +62,8 @@ static enum status bury(struct scheduler *scheduler, const struct schedule_row *
               LOG_TEXT("subscription", id), LOG_TEXT("row", key), LOG_SPAN("topic", row->record.topic),
               LOG_INT("partition", row->record.partition), LOG_INT("offset", row->record.offset),
               LOG_TEXT("error", why->text));
-    struct schedule_batch *batch = schedule_batch_new();
-    schedule_batch_finish(batch, &row->key, row->fence);
+    struct schedule_changes *batch = schedule_changes_new();
+    schedule_changes_finish(batch, &row->key, row->fence);
     enum status status = connection_exec(scheduler->connection, "BEGIN", error);
     if (status == STATUS_OK)
         status = schedule_write(scheduler->connection, batch, error);
@@ -71,7 +71,7 @@ static enum status bury(struct scheduler *scheduler, const struct schedule_row *
         status = connection_exec(scheduler->connection, "COMMIT", error);
     else
         connection_close(scheduler->connection);
-    schedule_batch_free(&batch);
+    schedule_changes_free(&batch);
     return status;
 }
 
@@ -95,6 +95,7 @@ static struct delivery *delivery_of(struct scheduler *scheduler, const struct sc
     struct subscription *subscription = known ? subscription_ref(known) : gone_subscription(row);
     struct delivery *delivery = delivery_new(event, subscription, NULL);
     delivery->has_row = true;
+    delivery->replay = row->replay;
     delivery->row_key = row->key.row_key;
     delivery->fence = row->fence;
     delivery->activation = row->activation;

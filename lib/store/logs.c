@@ -33,7 +33,10 @@ void logs_row(struct buffer *rows, const struct log_row *row) {
     else
         wire_null(rows);
     wire_bool(rows, row->given_up);
-    wire_null(rows); /* batch_id */
+    if (uuid_is_nil(&row->batch_id))
+        wire_null(rows);
+    else
+        wire_uuid(rows, &row->batch_id);
     if (row->render_version)
         wire_int8(rows, row->render_version);
     else

@@ -21,6 +21,7 @@ struct log_row {
     bool given_up;
     int64_t render_version; /* 0: null */
     int64_t sent_at_ms;     /* 0: null */
+    struct uuid batch_id;   /* nil: null */
     bool replay, test;
 };
 

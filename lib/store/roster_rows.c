@@ -4,7 +4,8 @@
     "s.workspace_id, s.id, s.webhook_url, s.event_types, s.status, s.headers, s.secrets, s.signature_style, "          \
     "s.signature_header, s.payload_format, s.payload_template, s.timeout_ms, s.retry_schedule_ms, s.max_in_flight, "   \
     "s.rate_limit_per_second, s.created_by, s.updated_by, s.render_version, s.activation, s.version, "                 \
-    "r.workspace_name FROM subscriptions s LEFT JOIN render_versions r ON r.id = s.render_version "
+    "r.workspace_name, s.delivery_mode, s.delay_ms, s.batch_max_events, s.batch_max_bytes, s.batch_max_wait_ms, "      \
+    "s.filter FROM subscriptions s LEFT JOIN render_versions r ON r.id = s.render_version "
 
 enum status roster_rows_snapshot(struct connection *connection, struct roster_snapshot *ret_snapshot,
                                  struct error *error) {
@@ -78,6 +79,16 @@ static enum signature_style style_of(struct span text) {
     return span_is(text, "both") ? SIGNATURE_BOTH : SIGNATURE_NONE;
 }
 
+static enum delivery_mode mode_of(struct span text) {
+    if (span_is(text, "delayed"))
+        return DELIVERY_DELAYED;
+    return span_is(text, "batched") ? DELIVERY_BATCHED : DELIVERY_IMMEDIATE;
+}
+
+static int64_t int_or_0(const struct result *rows, int row, int column) {
+    return result_is_null(rows, row, column) ? 0 : result_int(rows, row, column);
+}
+
 static int64_t big_endian_int8(struct span bytes) {
     uint64_t value = 0;
     for (size_t i = 0; i < bytes.len && i < 8; i++)
@@ -104,17 +115,23 @@ void roster_row_read(const struct result *rows, int row, struct roster_row *ret_
         .signature_header = result_text(rows, row, 8),
         .format = result_text(rows, row, 9),
         .format_template = result_text(rows, row, 10),
-        .timeout_ms = result_is_null(rows, row, 11) ? 0 : (int32_t)result_int(rows, row, 11),
+        .timeout_ms = (int32_t)int_or_0(rows, row, 11),
         .retry_schedule_ms = result_is_null(rows, row, 12) ? NULL : ret_row->retries,
         .retry_count = (size_t)retry_count,
-        .max_in_flight = result_is_null(rows, row, 13) ? 0 : (int32_t)result_int(rows, row, 13),
-        .rate_per_second = result_is_null(rows, row, 14) ? 0 : (int32_t)result_int(rows, row, 14),
+        .max_in_flight = (int32_t)int_or_0(rows, row, 13),
+        .rate_per_second = (int32_t)int_or_0(rows, row, 14),
         .created_by = result_text(rows, row, 15),
         .updated_by = result_text(rows, row, 16),
         .render_version = result_int(rows, row, 17),
         .activation = result_int(rows, row, 18),
         .version = result_int(rows, row, 19),
         .workspace_name = result_text(rows, row, 20),
+        .delivery_mode = mode_of(result_text(rows, row, 21)),
+        .delay_ms = int_or_0(rows, row, 22),
+        .batch_max_events = (int32_t)int_or_0(rows, row, 23),
+        .batch_max_bytes = (int32_t)int_or_0(rows, row, 24),
+        .batch_max_wait_ms = int_or_0(rows, row, 25),
+        .filter = result_text(rows, row, 26),
     };
 }
 

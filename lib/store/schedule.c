@@ -21,7 +21,7 @@ struct move {
     int64_t due_in_ms;
 };
 
-struct schedule_batch {
+struct schedule_changes {
     struct schedule_new *rows;
     size_t row_count, row_capacity;
     struct move *moves; /* of all kinds */
@@ -95,72 +95,73 @@ void key_arrays_params(struct key_arrays *arrays, bool with_rows, struct params 
 
 /* ---- gathering ---- */
 
-struct schedule_batch *schedule_batch_new(void) {
-    return mem_calloc(1, sizeof(struct schedule_batch));
+struct schedule_changes *schedule_changes_new(void) {
+    return mem_calloc(1, sizeof(struct schedule_changes));
 }
 
-void schedule_batch_free(struct schedule_batch **batch_ptr) {
-    struct schedule_batch *batch = *batch_ptr;
-    *batch_ptr = NULL;
-    if (!batch)
+void schedule_changes_free(struct schedule_changes **changes_ptr) {
+    struct schedule_changes *changes = *changes_ptr;
+    *changes_ptr = NULL;
+    if (!changes)
         return;
-    mem_free(batch->rows);
-    mem_free(batch->moves);
-    mem_free(batch);
+    mem_free(changes->rows);
+    mem_free(changes->moves);
+    mem_free(changes);
 }
 
-void schedule_batch_reset(struct schedule_batch *batch) {
-    batch->row_count = batch->move_count = 0;
+void schedule_changes_reset(struct schedule_changes *changes) {
+    changes->row_count = changes->move_count = 0;
 }
 
-bool schedule_batch_is_empty(const struct schedule_batch *batch) {
-    return batch->row_count == 0 && batch->move_count == 0;
+bool schedule_changes_is_empty(const struct schedule_changes *changes) {
+    return changes->row_count == 0 && changes->move_count == 0;
 }
 
-void schedule_batch_new_row(struct schedule_batch *batch, const struct schedule_new *row) {
+void schedule_changes_new_row(struct schedule_changes *changes, const struct schedule_new *row) {
     CHECK(!row->held || row->lease_ms == 0);
-    if (batch->row_count == batch->row_capacity) {
-        batch->row_capacity = batch->row_capacity ? 2 * batch->row_capacity : 64;
-        batch->rows = mem_realloc(batch->rows, batch->row_capacity * sizeof(struct schedule_new));
+    if (changes->row_count == changes->row_capacity) {
+        changes->row_capacity = changes->row_capacity ? 2 * changes->row_capacity : 64;
+        changes->rows = mem_realloc(changes->rows, changes->row_capacity * sizeof(struct schedule_new));
     }
-    batch->rows[batch->row_count++] = *row;
+    changes->rows[changes->row_count++] = *row;
 }
 
-static void add_move(struct schedule_batch *batch, const struct move *move) {
-    if (batch->move_count == batch->move_capacity) {
-        batch->move_capacity = batch->move_capacity ? 2 * batch->move_capacity : 64;
-        batch->moves = mem_realloc(batch->moves, batch->move_capacity * sizeof(struct move));
+static void add_move(struct schedule_changes *changes, const struct move *move) {
+    if (changes->move_count == changes->move_capacity) {
+        changes->move_capacity = changes->move_capacity ? 2 * changes->move_capacity : 64;
+        changes->moves = mem_realloc(changes->moves, changes->move_capacity * sizeof(struct move));
     }
-    batch->moves[batch->move_count++] = *move;
+    changes->moves[changes->move_count++] = *move;
 }
 
-void schedule_batch_retry(struct schedule_batch *batch, const struct schedule_key *key, int32_t fence, int attempt,
-                          int64_t due_in_ms) {
-    add_move(batch, &(struct move){*key, MOVE_RETRY, fence, attempt, due_in_ms});
+void schedule_changes_retry(struct schedule_changes *changes, const struct schedule_key *key, int32_t fence,
+                            int attempt, int64_t due_in_ms) {
+    add_move(changes, &(struct move){*key, MOVE_RETRY, fence, attempt, due_in_ms});
 }
 
-void schedule_batch_hold(struct schedule_batch *batch, const struct schedule_key *key, int32_t fence) {
-    add_move(batch, &(struct move){*key, MOVE_HOLD, fence, 0, 0});
+void schedule_changes_hold(struct schedule_changes *changes, const struct schedule_key *key, int32_t fence) {
+    add_move(changes, &(struct move){*key, MOVE_HOLD, fence, 0, 0});
 }
 
-void schedule_batch_finish(struct schedule_batch *batch, const struct schedule_key *key, int32_t fence) {
-    add_move(batch, &(struct move){*key, MOVE_FINISH, fence, 0, 0});
+void schedule_changes_finish(struct schedule_changes *changes, const struct schedule_key *key, int32_t fence) {
+    add_move(changes, &(struct move){*key, MOVE_FINISH, fence, 0, 0});
 }
 
 /* ---- writing ---- */
 
-static enum status write_holds(struct connection *connection, const struct schedule_batch *batch, struct error *error) {
+static enum status write_holds(struct connection *connection, const struct schedule_changes *changes,
+                               struct error *error) {
     static const struct statement HOLD = {
         "INSERT INTO holds (workspace_id, subscription_id) SELECT w, s FROM unnest($1::text[], $2::uuid[]) k(w, s) "
         "ON CONFLICT (workspace_id, subscription_id) DO UPDATE SET since = holds.since"};
-    struct schedule_key *keys = mem_calloc(batch->row_count + batch->move_count + 1, sizeof(*keys));
+    struct schedule_key *keys = mem_calloc(changes->row_count + changes->move_count + 1, sizeof(*keys));
     size_t count = 0;
-    for (size_t i = 0; i < batch->row_count; i++)
-        if (batch->rows[i].held)
-            keys[count++] = batch->rows[i].key;
-    for (size_t i = 0; i < batch->move_count; i++)
-        if (batch->moves[i].kind == MOVE_HOLD)
-            keys[count++] = batch->moves[i].key;
+    for (size_t i = 0; i < changes->row_count; i++)
+        if (changes->rows[i].held)
+            keys[count++] = changes->rows[i].key;
+    for (size_t i = 0; i < changes->move_count; i++)
+        if (changes->moves[i].kind == MOVE_HOLD)
+            keys[count++] = changes->moves[i].key;
     enum status status = STATUS_OK;
     if (count) {
         struct key_arrays arrays;
@@ -180,14 +181,15 @@ static enum status write_holds(struct connection *connection, const struct sched
 /* The columns of new rows, in the order of the statement's parameters. */
 struct new_arrays {
     struct key_arrays keys;
-    struct param_array event_keys, buckets, attempts, activations, due_ins, due_ats, helds, leases, topics, parts,
-        offsets, times, record_keys, headers, bodies;
+    struct param_array kinds, replays, event_keys, buckets, attempts, activations, due_ins, due_ats, helds, leases,
+        topics, parts, offsets, times, record_keys, headers, bodies;
 };
 
 static const struct {
     size_t at;
     enum param_type type;
 } NEW_COLUMNS[] = {
+    {offsetof(struct new_arrays, kinds), PARAM_INT2},        {offsetof(struct new_arrays, replays), PARAM_BOOL},
     {offsetof(struct new_arrays, event_keys), PARAM_UUID},   {offsetof(struct new_arrays, buckets), PARAM_INT2},
     {offsetof(struct new_arrays, attempts), PARAM_INT2},     {offsetof(struct new_arrays, activations), PARAM_INT8},
     {offsetof(struct new_arrays, due_ins), PARAM_INT8},      {offsetof(struct new_arrays, due_ats), PARAM_TIMESTAMP},
@@ -207,6 +209,8 @@ static struct param_array *new_column(struct new_arrays *arrays, size_t i) {
 static void add_new(struct new_arrays *arrays, const struct schedule_new *row) {
     const struct event *event = row->event;
     key_arrays_add(&arrays->keys, &row->key);
+    array_int2(&arrays->kinds, event->members ? SCHEDULE_BATCH : SCHEDULE_EVENT);
+    array_bool(&arrays->replays, row->replay);
     array_uuid(&arrays->event_keys, &event->key);
     array_int2(&arrays->buckets, (int16_t)subscription_bucket(row->key.workspace_id, &row->key.subscription_id));
     array_int2(&arrays->attempts, (int16_t)row->attempt);
@@ -229,16 +233,17 @@ static void add_new(struct new_arrays *arrays, const struct schedule_new *row) {
 
 static enum status insert_rows(struct connection *connection, struct new_arrays *arrays, struct error *error) {
     static const struct statement INSERT = {
-        "INSERT INTO schedule (workspace_id, subscription_id, row_key, event_key, bucket, attempt, activation, fence, "
+        "INSERT INTO schedule (workspace_id, subscription_id, row_key, kind, replay, event_key, bucket, attempt, "
+        "activation, fence, "
         "held, due_at, lease_until, topic, part, record_offset, record_time, record_key, headers, body) "
-        "SELECT w, s, k, e, bucket, attempt, activation, CASE WHEN lease > 0 THEN 1 ELSE 0 END, held, "
-        "CASE WHEN due_at IS NULL THEN clock_timestamp() + due_in * interval '1 ms' "
-        "ELSE greatest(due_at, clock_timestamp()) END, "
+        "SELECT w, s, k, kind, replay, e, bucket, attempt, activation, CASE WHEN lease > 0 THEN 1 ELSE 0 END, held, "
+        "greatest(due_at, clock_timestamp() + due_in * interval '1 ms'), "
         "CASE WHEN lease > 0 THEN clock_timestamp() + lease * interval '1 ms' END, "
         "topic, part, record_offset, record_time, record_key, headers, body "
-        "FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::uuid[], $5::int2[], $6::int2[], $7::int8[], $8::int8[], "
-        "$9::timestamptz[], $10::bool[], $11::int8[], $12::text[], $13::int4[], $14::int8[], $15::timestamptz[], "
-        "$16::bytea[], $17::text[], $18::bytea[]) n(w, s, k, e, bucket, attempt, activation, due_in, due_at, held, "
+        "FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::int2[], $5::bool[], $6::uuid[], $7::int2[], $8::int2[], "
+        "$9::int8[], $10::int8[], $11::timestamptz[], $12::bool[], $13::int8[], $14::text[], $15::int4[], $16::int8[], "
+        "$17::timestamptz[], $18::bytea[], $19::text[], $20::bytea[]) n(w, s, k, kind, replay, e, bucket, attempt, "
+        "activation, due_in, due_at, held, "
         "lease, topic, part, record_offset, record_time, record_key, headers, body) "
         "ON CONFLICT (workspace_id, subscription_id, row_key) DO NOTHING"};
     struct params params;
@@ -254,18 +259,18 @@ static enum status insert_rows(struct connection *connection, struct new_arrays 
     return status;
 }
 
-static enum status write_new(struct connection *connection, struct schedule_batch *batch, struct error *error) {
-    if (batch->row_count == 0)
+static enum status write_new(struct connection *connection, struct schedule_changes *changes, struct error *error) {
+    if (changes->row_count == 0)
         return STATUS_OK;
-    qsort(batch->rows, batch->row_count, sizeof(struct schedule_new), by_key);
+    qsort(changes->rows, changes->row_count, sizeof(struct schedule_new), by_key);
     struct new_arrays arrays;
     key_arrays_init(&arrays.keys, INSERT_MAX_ROWS);
     for (size_t i = 0; i < NEW_COLUMN_COUNT; i++)
         array_init(new_column(&arrays, i), NEW_COLUMNS[i].type, ARRAY_MAX_BYTES);
     enum status status = STATUS_OK;
-    for (size_t i = 0; i < batch->row_count && status == STATUS_OK; i++) {
-        add_new(&arrays, &batch->rows[i]);
-        bool last = i + 1 == batch->row_count;
+    for (size_t i = 0; i < changes->row_count && status == STATUS_OK; i++) {
+        add_new(&arrays, &changes->rows[i]);
+        bool last = i + 1 == changes->row_count;
         if (last || arrays.bodies.data.len + arrays.headers.data.len >= INSERT_MAX_BYTES ||
             arrays.bodies.count == INSERT_MAX_ROWS)
             status = insert_rows(connection, &arrays, error);
@@ -328,17 +333,17 @@ static void add_to_arrays(struct move_arrays *arrays, const struct move *move) {
     }
 }
 
-static enum status write_existing(struct connection *connection, struct schedule_batch *batch, bool ends,
+static enum status write_existing(struct connection *connection, struct schedule_changes *changes, bool ends,
                                   struct error *error) {
     struct move_arrays arrays;
-    key_arrays_init(&arrays.keys, batch->move_count);
+    key_arrays_init(&arrays.keys, changes->move_count);
     array_init(&arrays.fences, PARAM_INT4, ARRAY_MAX_BYTES);
     array_init(&arrays.attempts, PARAM_INT2, ARRAY_MAX_BYTES);
     array_init(&arrays.due_ins, PARAM_INT8, ARRAY_MAX_BYTES);
     array_init(&arrays.helds, PARAM_BOOL, ARRAY_MAX_BYTES);
-    for (size_t i = 0; i < batch->move_count; i++)
-        if ((batch->moves[i].kind == MOVE_FINISH) == ends)
-            add_to_arrays(&arrays, &batch->moves[i]);
+    for (size_t i = 0; i < changes->move_count; i++)
+        if ((changes->moves[i].kind == MOVE_FINISH) == ends)
+            add_to_arrays(&arrays, &changes->moves[i]);
     enum status status = STATUS_OK;
     if (arrays.fences.count)
         status = ends ? write_ends(connection, &arrays, error) : write_moves(connection, &arrays, error);
@@ -350,19 +355,19 @@ static enum status write_existing(struct connection *connection, struct schedule
     return status;
 }
 
-enum status schedule_write(struct connection *connection, struct schedule_batch *batch, struct error *error) {
+enum status schedule_write(struct connection *connection, struct schedule_changes *changes, struct error *error) {
     /* A plan that was made while the table was empty, and kept, would go through all of it for each key; so plans are
      * made at each call. And only a nested loop over the keys locks in their order. */
     static const char PLANS[] = "SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_seqscan = off; "
                                 "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off";
-    enum status status = write_holds(connection, batch, error);
+    enum status status = write_holds(connection, changes, error);
     if (status == STATUS_OK)
-        status = write_new(connection, batch, error);
-    if (status != STATUS_OK || batch->move_count == 0)
+        status = write_new(connection, changes, error);
+    if (status != STATUS_OK || changes->move_count == 0)
         return status;
-    qsort(batch->moves, batch->move_count, sizeof(struct move), by_key);
+    qsort(changes->moves, changes->move_count, sizeof(struct move), by_key);
     status = connection_exec(connection, PLANS, error);
     if (status == STATUS_OK)
-        status = write_existing(connection, batch, false, error);
-    return status == STATUS_OK ? write_existing(connection, batch, true, error) : status;
+        status = write_existing(connection, changes, false, error);
+    return status == STATUS_OK ? write_existing(connection, changes, true, error) : status;
 }

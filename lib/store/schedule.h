@@ -7,14 +7,18 @@
 #include "webhook/event.h"
 #include "webhook/subscription.h"
 
-enum schedule_kind { SCHEDULE_EVENT = 0 };
+enum schedule_kind {
+    SCHEDULE_EVENT = 0,
+    SCHEDULE_BATCH = 1,  /* its body is the members' records (webhook/batch.h) */
+    SCHEDULE_CLOSER = 2, /* its row key is nil: members wait for their batch (store/batches.h) */
+};
 
 /* What one flush changes. Add in any order; schedule_write sorts each kind by key. */
-struct schedule_batch;
-struct schedule_batch *schedule_batch_new(void);
-void schedule_batch_free(struct schedule_batch **batch);
-void schedule_batch_reset(struct schedule_batch *batch);
-bool schedule_batch_is_empty(const struct schedule_batch *batch);
+struct schedule_changes;
+struct schedule_changes *schedule_changes_new(void);
+void schedule_changes_free(struct schedule_changes **batch);
+void schedule_changes_reset(struct schedule_changes *changes);
+bool schedule_changes_is_empty(const struct schedule_changes *changes);
 
 struct schedule_key {
     struct span workspace_id; /* borrowed until the batch is written */
@@ -26,26 +30,28 @@ struct schedule_key {
 struct schedule_new {
     struct schedule_key key;
     const struct event *event;
+    bool replay;
     int attempt; /* the next one's number */
     int64_t activation;
-    int64_t due_in_ms; /* from the database's clock; or … */
-    int64_t due_at_ms; /* … wall, when not 0 */
+    int64_t due_in_ms; /* from the database's clock … */
+    int64_t due_at_ms; /* … and wall, when not 0: the later one counts */
     bool held;         /* upserts the endpoint's holds row too */
     int64_t lease_ms;  /* 0: not leased; otherwise the row begins with fence 1 */
 };
-void schedule_batch_new_row(struct schedule_batch *batch, const struct schedule_new *row);
+void schedule_changes_new_row(struct schedule_changes *changes, const struct schedule_new *row);
 
 /* A claimed row is due again in due_in_ms with the next attempt's number; only when its fence is still the given one.
  */
-void schedule_batch_retry(struct schedule_batch *batch, const struct schedule_key *key, int32_t fence, int attempt,
-                          int64_t due_in_ms);
+void schedule_changes_retry(struct schedule_changes *changes, const struct schedule_key *key, int32_t fence,
+                            int attempt, int64_t due_in_ms);
 /* A claimed row goes back as held, due as it was. */
-void schedule_batch_hold(struct schedule_batch *batch, const struct schedule_key *key, int32_t fence);
+void schedule_changes_hold(struct schedule_changes *changes, const struct schedule_key *key, int32_t fence);
 /* Done with: fence -1: whatever the fence. */
-void schedule_batch_finish(struct schedule_batch *batch, const struct schedule_key *key, int32_t fence);
+void schedule_changes_finish(struct schedule_changes *changes, const struct schedule_key *key, int32_t fence);
 
 /* In a transaction: holds, then new rows, moves, ends. */
-MUST_USE enum status schedule_write(struct connection *connection, struct schedule_batch *batch, struct error *error);
+MUST_USE enum status schedule_write(struct connection *connection, struct schedule_changes *changes,
+                                    struct error *error);
 
 /* ---- For the scheduler. Nothing below waits for a lock longer than a second: STATUS_CONFLICT then. ---- */
 
@@ -55,7 +61,9 @@ MUST_USE enum status schedule_session(struct connection *connection, struct erro
 /* A row as claimed. The spans point into the result that it came with. */
 struct schedule_row {
     struct schedule_key key;
-    struct uuid event_key;
+    struct uuid event_key; /* a batch's: its id */
+    enum schedule_kind kind;
+    bool replay;
     int32_t fence;
     int attempt;
     int64_t activation;
@@ -72,6 +80,7 @@ void schedule_row_read(const struct result *rows, int row, struct schedule_row *
  * Only a look: nothing is locked, and who claims them afterwards may find that somebody else was first. */
 struct schedule_due {
     struct schedule_key key; /* its spans point into the result */
+    enum schedule_kind kind;
     int64_t activation;
     int64_t body_bytes;
 };

@@ -46,6 +46,8 @@ void schedule_row_read(const struct result *rows, int row, struct schedule_row *
                 .value = result_text(rows, row, 15),
             },
         .headers = result_text(rows, row, 14),
+        .kind = (enum schedule_kind)result_int(rows, row, 16),
+        .replay = result_bool(rows, row, 17),
     };
 }
 
@@ -55,7 +57,8 @@ enum status schedule_due(struct connection *connection, uint16_t buckets, int pe
                          struct result **ret_keys, struct error *error) {
     static const struct statement DUE = {
         "SELECT r.* FROM unnest($1::int2[]) b(bucket) CROSS JOIN LATERAL (SELECT s.workspace_id, s.subscription_id, "
-        "s.row_key, s.activation, octet_length(s.body) FROM schedule s WHERE s.bucket = b.bucket AND NOT s.held "
+        "s.row_key, s.activation, octet_length(s.body), s.kind FROM schedule s WHERE s.bucket = b.bucket AND NOT "
+        "s.held "
         "AND s.due_at <= now() - $3::int8 * interval '1 ms' AND (s.lease_until IS NULL OR s.lease_until < now()) "
         "ORDER BY s.due_at LIMIT $2::int4) r"};
     struct param_array numbers;
@@ -79,6 +82,7 @@ void schedule_due_read(const struct result *keys, int row, struct schedule_due *
         .key = {result_text(keys, row, 0), result_uuid(keys, row, 1), result_uuid(keys, row, 2)},
         .activation = result_int(keys, row, 3),
         .body_bytes = result_int(keys, row, 4),
+        .kind = (enum schedule_kind)result_int(keys, row, 5),
     };
 }
 

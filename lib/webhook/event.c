@@ -493,6 +493,10 @@ void event_unref(struct event **event) {
     struct event *gone = *event;
     *event = NULL;
     if (gone && atomic_fetch_sub_explicit(&gone->refs, 1, memory_order_acq_rel) == 1) {
+        for (size_t i = 0; i < gone->member_count; i++) {
+            event_unref(&gone->members[i]);
+        }
+        mem_free(gone->members);
         mem_free(gone);
     }
 }

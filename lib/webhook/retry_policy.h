@@ -24,6 +24,7 @@ struct attempt {
     int status_code;        /* ATTEMPT_ANSWERED */
     int64_t retry_after_ms; /* -1: none */
     int number;             /* 1: the first */
+    bool divisible;         /* a batch of more than one */
 };
 
 struct retry_schedule {
@@ -35,7 +36,8 @@ enum retry_action {
     RETRY_DONE,
     RETRY_AGAIN,
     RETRY_GIVE_UP,
-    RETRY_DISABLE /* 410: give up, and disable the subscription */
+    RETRY_DISABLE, /* 410: give up, and disable the subscription */
+    RETRY_SPLIT,   /* 413 to what is divisible: its halves take its place, at once (rule B3) */
 };
 
 /* What the attempt says of the endpoint. */

@@ -3,6 +3,7 @@
 #include "base/crypto.h"
 #include "base/memory.h"
 #include "webhook/endpoint.h"
+#include "webhook/filter.h"
 
 #include <stddef.h>
 
@@ -102,6 +103,19 @@ static enum status check_spec(const struct subscription_spec *spec, struct error
     if (spec->rate_per_second < 0) {
         return error_set(error, STATUS_INVALID, "rate_limit_per_second: is negative");
     }
+    if (spec->delay_ms < 0 || spec->delay_ms > SUBSCRIPTION_MAX_DELAY_MS) {
+        return error_set(error, STATUS_INVALID, "delay_seconds: is not between 1 second and 30 days");
+    }
+    if (spec->batch_max_events < 0 || spec->batch_max_events > SUBSCRIPTION_MAX_BATCH_EVENTS) {
+        return error_set(error, STATUS_INVALID, "batch_max_events: is not between 1 and %d",
+                         SUBSCRIPTION_MAX_BATCH_EVENTS);
+    }
+    if (spec->batch_max_bytes < 0 || spec->batch_max_bytes > SUBSCRIPTION_MAX_BATCH_BYTES) {
+        return error_set(error, STATUS_INVALID, "batch_max_bytes: is more than %d", SUBSCRIPTION_MAX_BATCH_BYTES);
+    }
+    if (spec->batch_max_wait_ms < 0 || spec->batch_max_wait_ms > SUBSCRIPTION_MAX_BATCH_WAIT_MS) {
+        return error_set(error, STATUS_INVALID, "batch_max_wait_seconds: is not between 1 second and 1 day");
+    }
     return STATUS_OK;
 }
 
@@ -173,9 +187,20 @@ static void pack(struct subscription *subscription, const struct subscription_sp
     CHECK(at == subscription->packed + subscription->packed_bytes);
 }
 
+static int64_t wait_of(const struct subscription_spec *spec) {
+    if (spec->delivery_mode == DELIVERY_DELAYED) {
+        return spec->delay_ms;
+    }
+    return spec->batch_max_wait_ms ? spec->batch_max_wait_ms : SUBSCRIPTION_BATCH_WAIT_MS;
+}
+
 enum status subscription_new(const struct subscription_spec *spec, struct gate *gate,
                              struct subscription **ret_subscription, struct error *error) {
     enum status status = check_spec(spec, error);
+    struct filter *filter = NULL;
+    if (status == STATUS_OK && spec->filter.data) {
+        status = filter_compile(spec->filter, &filter, error);
+    }
     if (status != STATUS_OK) {
         return status;
     }
@@ -196,6 +221,11 @@ enum status subscription_new(const struct subscription_spec *spec, struct gate *
     subscription->timeout_ms = spec->timeout_ms;
     subscription->max_in_flight = spec->max_in_flight;
     subscription->rate_per_second = spec->rate_per_second;
+    subscription->delivery_mode = (uint8_t)spec->delivery_mode;
+    subscription->batch_max_events = spec->batch_max_events ? spec->batch_max_events : SUBSCRIPTION_BATCH_EVENTS;
+    subscription->batch_max_bytes = spec->batch_max_bytes ? spec->batch_max_bytes : SUBSCRIPTION_BATCH_BYTES;
+    subscription->wait_ms = wait_of(spec);
+    subscription->filter = filter;
     subscription->status = (uint8_t)spec->status;
     subscription->signature_style = (uint8_t)spec->signature_style;
     subscription->event_type_count = (uint8_t)spec->event_type_count;
@@ -222,12 +252,14 @@ void subscription_unref(struct subscription **subscription) {
     *subscription = NULL;
     if (gone && atomic_fetch_sub_explicit(&gone->refs, 1, memory_order_acq_rel) == 1) {
         gate_unref(gone->gate);
+        filter_unref(&gone->filter);
         mem_free(gone);
     }
 }
 
 size_t subscription_footprint_bytes(const struct subscription *subscription) {
-    return offsetof(struct subscription, packed) + subscription->packed_bytes + sizeof(struct gate);
+    return offsetof(struct subscription, packed) + subscription->packed_bytes + sizeof(struct gate) +
+           (subscription->filter ? filter_footprint_bytes(subscription->filter) : 0);
 }
 
 /* Its bytes, absent or not. */

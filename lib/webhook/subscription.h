@@ -17,8 +17,19 @@
 #define SUBSCRIPTION_MAX_SECRETS_BYTES (8 * 1024)  /* sealed */
 #define SUBSCRIPTION_MAX_HEADERS_BYTES (16 * 1024) /* sealed */
 #define SUBSCRIPTION_MAX_TEMPLATE_BYTES (64 * 1024)
+#define SUBSCRIPTION_MAX_DELAY_MS (30 * 24 * 3600 * 1000LL)
+#define SUBSCRIPTION_MAX_BATCH_EVENTS 1000
+#define SUBSCRIPTION_MIN_BATCH_BYTES 1024
+#define SUBSCRIPTION_MAX_BATCH_BYTES (1024 * 1024)
+#define SUBSCRIPTION_MAX_BATCH_WAIT_MS (24 * 3600 * 1000LL)
+#define SUBSCRIPTION_BATCH_EVENTS 100        /* where the row says nothing: */
+#define SUBSCRIPTION_BATCH_BYTES (64 * 1024) /* … of the records' own bytes, and of the body */
+#define SUBSCRIPTION_BATCH_WAIT_MS 5000
+
+struct filter;
 
 enum subscription_status { SUBSCRIPTION_ACTIVE, SUBSCRIPTION_PAUSED, SUBSCRIPTION_DISABLED, SUBSCRIPTION_DELETED };
+enum delivery_mode { DELIVERY_IMMEDIATE, DELIVERY_DELAYED, DELIVERY_BATCHED };
 enum signature_style { SIGNATURE_STANDARD, SIGNATURE_HEX, SIGNATURE_BOTH, SIGNATURE_NONE };
 
 /* How the sending side of an endpoint stands, for those in other threads who decide where a delivery goes. Written by
@@ -55,7 +66,13 @@ struct subscription_spec {
     int32_t timeout_ms;                 /* 0: the setting */
     int32_t max_in_flight;              /* 0: the default */
     int32_t rate_per_second;            /* 0: none */
-    const int64_t *retry_schedule_ms;   /* NULL: the setting; count may be 0: never retried */
+    enum delivery_mode delivery_mode;
+    int64_t delay_ms;                 /* DELIVERY_DELAYED */
+    int32_t batch_max_events;         /* 0: the default, here and below */
+    int32_t batch_max_bytes;          /* of a body; one event alone may be longer */
+    int64_t batch_max_wait_ms;        /* from the arrival of a batch's first event */
+    struct span filter;               /* JSON; SPAN_NONE: none */
+    const int64_t *retry_schedule_ms; /* NULL: the setting; count may be 0: never retried */
     size_t retry_count;
 };
 
@@ -83,8 +100,12 @@ struct subscription {
     struct uuid id;
     int64_t version, activation, render_version;
     int32_t timeout_ms, max_in_flight, rate_per_second;
-    uint8_t status;          /* enum subscription_status */
-    uint8_t signature_style; /* enum signature_style */
+    int32_t batch_max_events, batch_max_bytes; /* never 0 */
+    int64_t wait_ms;                           /* DELAYED: the delay; BATCHED: the longest wait for a batch */
+    struct filter *filter;                     /* NULL: takes every event of its types */
+    uint8_t status;                            /* enum subscription_status */
+    uint8_t signature_style;                   /* enum signature_style */
+    uint8_t delivery_mode;                     /* enum delivery_mode */
     uint8_t event_type_count;
     uint8_t retry_count;
     bool own_retry_schedule;

@@ -85,23 +85,23 @@ static inline struct schedule_new new_row(int endpoint, int row) {
     return (struct schedule_new){.key = key_of(endpoint, row), .event = event, .attempt = 2, .activation = 1};
 }
 
-static inline void write_batch(struct schedule_batch *batch) {
+static inline void write_batch(struct schedule_changes *batch) {
     pg_fixture_exec(recorder, "BEGIN");
     MUST(schedule_write(recorder, batch, &error));
     pg_fixture_exec(recorder, "COMMIT");
-    schedule_batch_reset(batch);
+    schedule_changes_reset(batch);
 }
 
 /* Rows first…last of an endpoint, due now, held or not. */
 static inline void put_rows(int endpoint, int first, int last, bool held) {
-    struct schedule_batch *batch = schedule_batch_new();
+    struct schedule_changes *batch = schedule_changes_new();
     for (int row = first; row <= last; row++) {
         struct schedule_new new = new_row(endpoint, row);
         new.held = held;
-        schedule_batch_new_row(batch, &new);
+        schedule_changes_new_row(batch, &new);
     }
     write_batch(batch);
-    schedule_batch_free(&batch);
+    schedule_changes_free(&batch);
 }
 
 static inline const char *ask(const char *sql) {

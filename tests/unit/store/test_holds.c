@@ -198,11 +198,11 @@ static void test_drained_row_tried_again_is_an_ordinary_one(void **state) {
     put_rows(1, 1, 1, true);
     MUST(holds_take(scheduler, &ME, 10, HOLD_LEASE_MS, &error));
     assert_int_equal(drain(scheduler, 1, 1, 60000), 1);
-    struct schedule_batch *batch = schedule_batch_new();
+    struct schedule_changes *batch = schedule_changes_new();
     struct schedule_key key = key_of(1, 1);
-    schedule_batch_retry(batch, &key, 1, 3, 1000);
+    schedule_changes_retry(batch, &key, 1, 3, 1000);
     write_batch(batch);
-    schedule_batch_free(&batch);
+    schedule_changes_free(&batch);
     ASK_IS("SELECT held OR lease_until IS NOT NULL FROM schedule", "f");
     assert_true(end_hold(scheduler, &ME, 1));
 }
@@ -240,29 +240,29 @@ static void test_row_inserted_while_a_hold_ends(void **state) {
     MUST(holds_take(scheduler, &ME, 10, HOLD_LEASE_MS, &error));
     assert_int_equal(drain(scheduler, 1, 1, 60000), 1);
 
-    struct schedule_batch *batch = schedule_batch_new();
+    struct schedule_changes *batch = schedule_changes_new();
     struct schedule_new row = new_row(1, 2);
     row.held = true;
-    schedule_batch_new_row(batch, &row);
+    schedule_changes_new_row(batch, &row);
     pg_fixture_exec(recorder, "BEGIN");
     MUST(schedule_write(recorder, batch, &error));
     assert_false(end_hold(scheduler, &ME, 1)); /* the flush has it locked */
     pg_fixture_exec(recorder, "COMMIT");
     assert_false(end_hold(scheduler, &ME, 1)); /* and now its row is seen */
-    schedule_batch_free(&batch);
+    schedule_changes_free(&batch);
     ASK_IS("SELECT count(*) FROM holds", "1");
 }
 
 static void *insert_held(void *ctx) {
-    struct schedule_batch *batch = schedule_batch_new();
+    struct schedule_changes *batch = schedule_changes_new();
     struct schedule_new row = new_row(1, 2);
     struct error mine;
     row.held = true;
-    schedule_batch_new_row(batch, &row);
+    schedule_changes_new_row(batch, &row);
     bool done = connection_exec(recorder, "BEGIN", &mine) == STATUS_OK &&
                 schedule_write(recorder, batch, &mine) == STATUS_OK &&
                 connection_exec(recorder, "COMMIT", &mine) == STATUS_OK;
-    schedule_batch_free(&batch);
+    schedule_changes_free(&batch);
     return done ? ctx : NULL;
 }
 

@@ -24,14 +24,14 @@ static int due_count(uint16_t buckets, int64_t overdue_ms) {
 
 static void test_new_row_has_the_record(void **state) {
     (void)state;
-    struct schedule_batch *batch = schedule_batch_new();
-    assert_true(schedule_batch_is_empty(batch));
+    struct schedule_changes *batch = schedule_changes_new();
+    assert_true(schedule_changes_is_empty(batch));
     struct schedule_new row = new_row(1, 1);
-    schedule_batch_new_row(batch, &row);
-    assert_false(schedule_batch_is_empty(batch));
+    schedule_changes_new_row(batch, &row);
+    assert_false(schedule_changes_is_empty(batch));
     write_batch(batch);
-    assert_true(schedule_batch_is_empty(batch));
-    schedule_batch_free(&batch);
+    assert_true(schedule_changes_is_empty(batch));
+    schedule_changes_free(&batch);
 
     struct schedule_key key = key_of(1, 1);
     struct result *rows = NULL;
@@ -62,18 +62,18 @@ static void test_new_row_has_the_record(void **state) {
 
 static void test_times_of_new_rows(void **state) {
     (void)state;
-    struct schedule_batch *batch = schedule_batch_new();
+    struct schedule_changes *batch = schedule_changes_new();
     struct schedule_new in = new_row(1, 1), at = new_row(1, 2), past = new_row(1, 3), leased = new_row(1, 4);
     in.due_in_ms = 60000;
     at.due_at_ms = 4102444800000; /* 2100-01-01 */
     past.due_at_ms = 1;
     leased.lease_ms = 30000;
-    schedule_batch_new_row(batch, &leased);
-    schedule_batch_new_row(batch, &past);
-    schedule_batch_new_row(batch, &at);
-    schedule_batch_new_row(batch, &in);
+    schedule_changes_new_row(batch, &leased);
+    schedule_changes_new_row(batch, &past);
+    schedule_changes_new_row(batch, &at);
+    schedule_changes_new_row(batch, &in);
     write_batch(batch);
-    schedule_batch_free(&batch);
+    schedule_changes_free(&batch);
     ASK_IS("SELECT count(*) FROM schedule WHERE due_at BETWEEN now() + interval '50 s' AND now() + interval '60 s' "
            "AND fence = 0 AND lease_until IS NULL AND right(row_key::text, 1) = '1'",
            "1");
@@ -99,22 +99,22 @@ static void test_retry_hold_and_finish_need_the_fence(void **state) {
     put_rows(1, 1, 4, false);
     for (int row = 1; row <= 4; row++)
         assert_int_equal(claim_one(scheduler, 1, row, 60000), 1);
-    struct schedule_batch *batch = schedule_batch_new();
+    struct schedule_changes *batch = schedule_changes_new();
     struct schedule_key key[5];
     for (int row = 1; row <= 4; row++)
         key[row] = key_of(1, row);
-    schedule_batch_finish(batch, &key[3], 0);
-    schedule_batch_hold(batch, &key[2], 2);
-    schedule_batch_retry(batch, &key[1], 0, 9, 5000);
+    schedule_changes_finish(batch, &key[3], 0);
+    schedule_changes_hold(batch, &key[2], 2);
+    schedule_changes_retry(batch, &key[1], 0, 9, 5000);
     write_batch(batch);
     ASK_IS("SELECT count(*) FROM schedule WHERE lease_until IS NOT NULL AND attempt = 2 AND NOT held", "4");
 
-    schedule_batch_finish(batch, &key[4], -1);
-    schedule_batch_finish(batch, &key[3], 1);
-    schedule_batch_hold(batch, &key[2], 1);
-    schedule_batch_retry(batch, &key[1], 1, 9, 5000);
+    schedule_changes_finish(batch, &key[4], -1);
+    schedule_changes_finish(batch, &key[3], 1);
+    schedule_changes_hold(batch, &key[2], 1);
+    schedule_changes_retry(batch, &key[1], 1, 9, 5000);
     write_batch(batch);
-    schedule_batch_free(&batch);
+    schedule_changes_free(&batch);
     ASK_IS("SELECT string_agg(right(row_key::text, 1) || attempt || held, ',' ORDER BY row_key) FROM schedule "
            "WHERE lease_until IS NULL AND fence = 1",
            "19false,22true");
@@ -126,34 +126,34 @@ static void test_retry_hold_and_finish_need_the_fence(void **state) {
 /* The session of the recorder is as it was, whatever a flush did. */
 static void test_settings_end_with_the_flush(void **state) {
     (void)state;
-    struct schedule_batch *batch = schedule_batch_new();
+    struct schedule_changes *batch = schedule_changes_new();
     struct schedule_key key = key_of(1, 1);
-    schedule_batch_finish(batch, &key, -1);
+    schedule_changes_finish(batch, &key, -1);
     write_batch(batch);
-    schedule_batch_free(&batch);
+    schedule_changes_free(&batch);
     ASK_IS("SHOW enable_seqscan", "on");
 }
 
 static void test_thousands_of_rows_and_large_ones(void **state) {
     (void)state;
     struct event *large = make_event(42, 1000000);
-    struct schedule_batch *batch = schedule_batch_new();
+    struct schedule_changes *batch = schedule_changes_new();
     for (int row = 0; row < 9000; row++) {
         struct schedule_new new = new_row(row % 7, row);
         if (row % 225 == 0)
             new.event = large;
         new.held = row % 2;
-        schedule_batch_new_row(batch, &new);
+        schedule_changes_new_row(batch, &new);
     }
     write_batch(batch);
     ASK_IS("SELECT count(*) || ' ' || count(*) FILTER (WHERE length(body) > 1000000) FROM schedule", "9000 40");
     ASK_IS("SELECT count(*) FROM holds", "7");
     for (int row = 0; row < 9000; row++) {
         struct schedule_key key = key_of(row % 7, row);
-        schedule_batch_finish(batch, &key, 0);
+        schedule_changes_finish(batch, &key, 0);
     }
     write_batch(batch);
-    schedule_batch_free(&batch);
+    schedule_changes_free(&batch);
     event_unref(&large);
     ASK_IS("SELECT count(*) FROM schedule", "0");
 }
@@ -161,16 +161,16 @@ static void test_thousands_of_rows_and_large_ones(void **state) {
 static void test_text_outside_ascii_sorts_alike(void **state) {
     (void)state;
     static const char *const names[] = {"\xc3\xa9t\xc3\xa9", "Zoo", "a b", "\xf0\x9f\x98\x80", "z"};
-    struct schedule_batch *batch = schedule_batch_new();
+    struct schedule_changes *batch = schedule_changes_new();
     for (int i = 0; i < 5; i++) {
         struct schedule_new row = new_row(1, i);
         row.key.workspace_id = span_of(names[i]);
         row.held = true;
-        schedule_batch_new_row(batch, &row);
-        schedule_batch_new_row(batch, &row);
+        schedule_changes_new_row(batch, &row);
+        schedule_changes_new_row(batch, &row);
     }
     write_batch(batch);
-    schedule_batch_free(&batch);
+    schedule_changes_free(&batch);
     ASK_IS("SELECT string_agg(workspace_id, ',' ORDER BY ctid) = "
            "string_agg(workspace_id, ',' ORDER BY workspace_id COLLATE \"C\") FROM schedule",
            "t");
@@ -214,14 +214,14 @@ static void test_expired_lease_is_due_again_with_a_higher_fence(void **state) {
     assert_int_equal(claim_one(other, 1, 1, 60000), 2);
 
     /* The first one's success comes late and must not end what the second one sends. */
-    struct schedule_batch *batch = schedule_batch_new();
+    struct schedule_changes *batch = schedule_changes_new();
     struct schedule_key key = key_of(1, 1);
-    schedule_batch_finish(batch, &key, 1);
+    schedule_changes_finish(batch, &key, 1);
     write_batch(batch);
     ASK_IS("SELECT fence FROM schedule", "2");
-    schedule_batch_finish(batch, &key, 2);
+    schedule_changes_finish(batch, &key, 2);
     write_batch(batch);
-    schedule_batch_free(&batch);
+    schedule_changes_free(&batch);
     ASK_IS("SELECT count(*) FROM schedule", "0");
 }
 
@@ -326,7 +326,7 @@ static const char *scans(const char *what, const char *view, const char *name, c
 /* Plans are made while the table is empty, and have to be right when it is not. */
 static void test_nothing_reads_the_whole_table(void **state) {
     (void)state;
-    struct schedule_batch *batch = schedule_batch_new();
+    struct schedule_changes *batch = schedule_changes_new();
     pg_fixture_exec(recorder, "VACUUM ANALYZE schedule"); /* now it is known to be empty */
     for (int round = 0; round < 8; round++) {
         struct schedule_key key = key_of(1, round), endpoint = key_of(2, 0);
@@ -340,15 +340,15 @@ static void test_nothing_reads_the_whole_table(void **state) {
         MUST(holds_take(scheduler, &ME, 10, 60000, &error));
         (void)end_hold(scheduler, &ME, 2);
         int32_t fence = claim_one(scheduler, 1, round, 60000);
-        schedule_batch_retry(batch, &key, fence, 3, 1000);
-        schedule_batch_finish(batch, &endpoint, -1);
+        schedule_changes_retry(batch, &key, fence, 3, 1000);
+        schedule_changes_finish(batch, &endpoint, -1);
         write_batch(batch);
         if (round == 5) {
             put_rows(1, 0, 1999, false);
             put_rows(2, 0, 1999, true);
         }
     }
-    schedule_batch_free(&batch);
+    schedule_changes_free(&batch);
     pg_fixture_exec(scheduler, "SELECT pg_stat_force_next_flush()");
     pg_fixture_exec(recorder, "SELECT pg_stat_force_next_flush()");
     pg_fixture_wait(recorder, "SELECT n_tup_ins FROM pg_stat_user_tables WHERE relname = 'schedule'", "4000");

@@ -1,0 +1,33 @@
+/* What the files of the jobs thread share: jobs.c (the thread and its rhythm), jobs_health.c (health, disabling),
+ * jobs_outbox.c (operational events), jobs_resend.c (replay and recovery). */
+#ifndef DISPATCH_JOBS_PRIVATE_H
+#define DISPATCH_JOBS_PRIVATE_H
+
+#include "core/metrics.h"
+#include "db/connection.h"
+#include "dispatch/jobs.h"
+
+struct jobs {
+    struct jobs_settings settings;
+    struct loop *loop;
+    struct queue *queue;
+    struct loop_timer *timer;
+    struct connection *connection;
+    bool away; /* said so in the log */
+    int64_t retry_at_ms, retry_pause_ms;
+    struct event_rules rules;
+    struct queue_batch health; /* told and not written yet: struct health_message */
+    int64_t health_count;
+    struct metric *disabled, *resent;
+};
+
+/* Each does a bounded piece of what there is to do; *ret_more: there is more at once. STATUS_CONFLICT: somebody else
+ * has a lock; the next round tries again. */
+MUST_USE enum status jobs_health(struct jobs *jobs, bool *ret_more, struct error *error);
+MUST_USE enum status jobs_outbox(struct jobs *jobs, bool *ret_more, struct error *error);
+MUST_USE enum status jobs_resend(struct jobs *jobs, bool *ret_more, struct error *error);
+
+/* Forgets what was told and not written. */
+void jobs_health_drop(struct jobs *jobs);
+
+#endif

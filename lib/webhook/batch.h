@@ -1,0 +1,22 @@
+/* A batch: many events that travel as one delivery, with one id, one signature and one chain of attempts. It is a
+ * `struct event` that has members, so that whatever carries an event carries a batch: its key and webhook id are the
+ * batch's id, its event type that of its members or "*" when they are of several types, its value their records one
+ * after the other, in the form that batch_record in the database makes too (sql/0004). */
+#ifndef WEBHOOK_BATCH_H
+#define WEBHOOK_BATCH_H
+
+#include "webhook/event.h"
+
+/* Appends one member's record:
+ *   int32 length, topic · int32 partition · int64 offset · int64 timestamp_ms · int32 length or -1, key ·
+ *   int32 length, headers · int32 length, value                  (network order) */
+void batch_add_record(const struct event *event, struct buffer *out);
+
+/* Of these events, in this order; a reference to each is added. At least one; all of one workspace. */
+struct event *batch_new(const struct uuid *id, struct event *const *members, size_t count);
+
+/* From the bytes of a row. STATUS_INVALID: they are not what batch_add_record writes, or a record can't be read. */
+MUST_USE enum status batch_read(const struct uuid *id, struct span records, const struct event_rules *rules,
+                                struct event **ret_batch, struct error *error);
+
+#endif
