@@ -12,14 +12,16 @@
 
 #define MUST(call) CHECK((call) == 0)
 #define HEADER_MAX_BYTES 2048
-/* An encoded word has at most 75 characters (RFC 2047, 2), 12 of them around the base64: 45 bytes give 60. */
-#define WORD_MAX_BYTES 45
+/* A line with an encoded word has at most 76 characters (RFC 2047, 2), "Subject: " and 12 around the base64 included:
+ * 39 bytes give 52. */
+#define WORD_MAX_BYTES 39
 #define PLAIN_SUBJECT_MAX_BYTES 65
 
 struct talk {
     const struct mail_server *server;
     bool about_mail;  /* the last command was RCPT or DATA */
     bool about_login; /* it was none that is known, which leaves AUTH and what follows it */
+    bool over;        /* QUIT was said, whose answer says nothing */
     int code;         /* the answer to it; 0: none yet */
     char answer[256];
     char tls_error[CURL_ERROR_SIZE];
@@ -165,11 +167,14 @@ static bool is_command(struct span line, const char *const *names) {
 
 static int on_trace(CURL *easy, curl_infotype type, char *data, size_t size, void *ctx) {
     static const char *const MAIL[] = {"RCPT TO:", "DATA\r\n", NULL};
-    static const char *const OTHER[] = {"EHLO ", "HELO ", "STARTTLS\r\n", "MAIL FROM:", "QUIT\r\n", NULL};
+    static const char *const OTHER[] = {"EHLO ", "HELO ", "STARTTLS\r\n", "MAIL FROM:", NULL};
     (void)easy;
     struct talk *talk = ctx;
     struct span line = {data, size};
-    if (type != CURLINFO_HEADER_OUT)
+    if (type != CURLINFO_HEADER_OUT || talk->over)
+        return 0;
+    talk->over = span_is(line, "QUIT\r\n");
+    if (talk->over)
         return 0;
     talk->about_mail = is_command(line, MAIL);
     talk->about_login = !talk->about_mail && !is_command(line, OTHER);
@@ -181,7 +186,7 @@ static int on_trace(CURL *easy, curl_infotype type, char *data, size_t size, voi
 static size_t on_answer(char *data, size_t size, size_t count, void *ctx) {
     struct talk *talk = ctx;
     size_t len = size * count;
-    if (len < 4 || data[0] < '2' || data[0] > '5')
+    if (talk->over || len < 4 || data[0] < '2' || data[0] > '5')
         return len;
     size_t kept = len < sizeof(talk->answer) ? len : sizeof(talk->answer) - 1;
     talk->code = (data[0] - '0') * 100 + (data[1] - '0') * 10 + (data[2] - '0');
