@@ -65,8 +65,18 @@ CREATE TABLE health (
     last_failure_at timestamptz,
     failing_since timestamptz,              -- the first failure after the last success; null: the last attempt succeeded
     warned_at timestamptz,                  -- .failing was told, and .recovered was not
+    revived_at timestamptz,                 -- when the subscription became active again: what failed before doesn't count
     PRIMARY KEY (workspace_id, subscription_id)
 ) WITH (fillfactor = 50);
+
+CREATE FUNCTION subscription_revived() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE health SET failing_since = NULL, revived_at = clock_timestamp()
+    WHERE workspace_id = NEW.workspace_id AND subscription_id = NEW.id;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER subscription_revived AFTER UPDATE OF status ON subscriptions FOR EACH ROW
+    WHEN (NEW.status = 'active' AND OLD.status <> 'active') EXECUTE FUNCTION subscription_revived();
 
 -- Operational events on their way to who subscribes to them.
 CREATE TABLE outbox (
