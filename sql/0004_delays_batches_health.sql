@@ -142,10 +142,13 @@ INSERT INTO event_types (dialect, event_type, position, description, example) VA
 CREATE TABLE jobs (
     id uuid PRIMARY KEY,
     workspace_id text NOT NULL,
-    kind text NOT NULL,
+    kind text NOT NULL CHECK (kind IN ('recover', 'replay')),
     state text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'counting', 'running', 'done', 'failed', 'cancelled')),
-    request jsonb NOT NULL,                 -- what was asked for
-    position jsonb,                         -- how far it has come
+    subscription_id uuid,                   -- the only one that it is about; null: whichever the log names
+    since timestamptz NOT NULL,
+    until timestamptz NOT NULL,             -- not included
+    request jsonb NOT NULL,                 -- what else was asked for
+    position jsonb,                         -- how far it has come; null: at the beginning
     total bigint,                           -- null: not counted yet
     done bigint NOT NULL DEFAULT 0,
     failed bigint NOT NULL DEFAULT 0,
@@ -154,13 +157,25 @@ CREATE TABLE jobs (
     started_at timestamptz,
     finished_at timestamptz,
     owner uuid,
-    lease_until timestamptz
+    lease_until timestamptz,
+    next_at timestamptz NOT NULL DEFAULT now(), -- left alone until then
+    tries smallint NOT NULL DEFAULT 0       -- failures of its next step
 );
-CREATE INDEX ON jobs (workspace_id, created_at);
-CREATE INDEX jobs_open ON jobs (created_at) WHERE state IN ('waiting', 'counting', 'running');
+CREATE INDEX ON jobs (workspace_id, created_at, id);
+CREATE INDEX jobs_open ON jobs (next_at) WHERE state IN ('waiting', 'counting', 'running');
+CREATE UNIQUE INDEX jobs_recover ON jobs (workspace_id, subscription_id)
+    WHERE kind = 'recover' AND state IN ('waiting', 'counting', 'running');
 
--- What recover looks for: the few events that somebody missed.
-CREATE INDEX events_skipped ON events (workspace_id, event_key) WHERE skipped IS NOT NULL;
+-- What recover looks for: what came to nothing, and the few events that somebody missed.
+CREATE INDEX delivery_logs_lost ON delivery_logs (subscription_id, created_at, id) WHERE given_up OR delivery_status = 'cancelled';
+CREATE INDEX events_skipped ON events (workspace_id, created_at, event_key) WHERE skipped IS NOT NULL;
+
+-- The row key of a delivery that is sent again: the same for the same purpose and scope, so that it can't wait twice. A uuid of
+-- version 8 (RFC 9562).
+CREATE FUNCTION resend_key(purpose text, scope uuid, event_key uuid) RETURNS uuid LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT overlay(overlay(substr(encode(sha256(convert_to(purpose, 'UTF8') || uuid_send(scope) || uuid_send(event_key)), 'hex'), 1, 32)
+        PLACING '8' FROM 13) PLACING '8' FROM 17)::uuid
+$$;
 
 CREATE OR REPLACE VIEW endpoint_health AS
 SELECT s.workspace_id,
