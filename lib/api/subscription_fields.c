@@ -1,4 +1,5 @@
 #include "api/subscription_fields.h"
+#include "api/subscription_delivery.h"
 #include "api/subscription_headers.h"
 #include "api/subscription_template.h"
 #include "core/nearest.h"
@@ -252,6 +253,10 @@ static void read_max_in_flight(struct reading *reading, const char *name, const 
         reading->row->max_in_flight = (int32_t)number;
 }
 
+static void read_delivery(struct reading *reading, const char *name, const json_t *value) {
+    CHECK(subscription_delivery_read(reading->call, reading->row, name, value));
+}
+
 enum { ON_CREATE = 1, ON_CHANGE = 2, REQUIRED_ON_CREATE = 4, REQUIRED_ON_CHANGE = 8 };
 
 /* fn NULL: shown, never set. */
@@ -276,11 +281,21 @@ static const struct {
     {"timeout_seconds", read_timeout, ON_CREATE | ON_CHANGE},
     {"retry_schedule", read_retries, ON_CREATE | ON_CHANGE},
     {"max_in_flight", read_max_in_flight, ON_CREATE | ON_CHANGE},
+    {"rate_limit_per_second", read_delivery, ON_CREATE | ON_CHANGE},
+    {"delivery_mode", read_delivery, ON_CREATE | ON_CHANGE},
+    {"delay_seconds", read_delivery, ON_CREATE | ON_CHANGE},
+    {"batch_max_events", read_delivery, ON_CREATE | ON_CHANGE},
+    {"batch_max_bytes", read_delivery, ON_CREATE | ON_CHANGE},
+    {"batch_max_wait_seconds", read_delivery, ON_CREATE | ON_CHANGE},
+    {"filter", read_delivery, ON_CREATE | ON_CHANGE},
+    {"notify_email", read_delivery, ON_CREATE | ON_CHANGE},
     {"id", NULL, 0},
     {"created_at", NULL, 0},
     {"updated_at", NULL, 0},
     {"status", NULL, 0},
     {"disabled_reason", NULL, 0},
+    {"failing_since", NULL, 0},
+    {"last_success_at", NULL, 0},
 };
 #define FIELD_COUNT (sizeof(FIELDS) / sizeof(*FIELDS))
 
@@ -347,6 +362,7 @@ void subscription_fields_read(struct call *call, struct subscription_row *row, s
     if (call->errors)
         return;
     settle_format(&reading);
+    subscription_delivery_settle(call, row);
     settle_status(&reading);
 }
 

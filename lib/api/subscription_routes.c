@@ -20,10 +20,18 @@ static bool subscription_id(struct call *call, struct uuid *ret_id) {
     return false;
 }
 
+/* The view of the row is the answer; takes its reference. */
+static void answer_view(struct call *call, int status, json_t *view, const struct subscription_row *row) {
+    buffer_reset(&call->answer);
+    subscription_view_write(view, row, &call->answer);
+    json_decref(view);
+    call_answer_text(call, status, "application/json");
+}
+
 static void answer_row(struct call *call, int status, const struct result *result) {
     struct subscription_row row;
     subscriptions_row_read(result, 0, &row);
-    call_answer_json(call, status, subscription_view(call->keyring, &row));
+    answer_view(call, status, subscription_view(call->keyring, &row), &row);
 }
 
 /* Headers as they shall be, sealed into row; what is not given stays. */
@@ -88,7 +96,7 @@ static void answer_created(struct call *call, const struct result *rows, const s
     const char *secret = subscription_secrets_newest(secrets);
     json_object_set_new(view, "secret", secret ? json_string(secret) : json_null());
     add_location(call, &row.id);
-    call_answer_json(call, 201, view);
+    answer_view(call, 201, view, &row);
 }
 
 static void create(struct call *call) {
@@ -99,6 +107,7 @@ static void create(struct call *call) {
         .status = SPAN_LITERAL("active"),
         .signature_style = SPAN_LITERAL("standard"),
         .payload_format = SPAN_LITERAL("seanotify"),
+        .delivery_mode = SPAN_LITERAL("immediate"),
         .retry_count = -1,
     };
     struct subscription_change change = {.create = true};
@@ -188,7 +197,7 @@ static enum status write_pages(struct call *call, struct subscriptions_page *pag
             subscriptions_row_read(rows, i, &row);
             json_t *view = subscription_view(call->keyring, &row);
             buffer_text(&call->answer, first ? "" : ",");
-            call_write_json(call, view);
+            subscription_view_write(view, &row, &call->answer);
             json_decref(view);
             first = false;
             page->after_id = row.id;
@@ -225,6 +234,8 @@ static void list(struct call *call) {
 static enum status begin_change(struct call *call, const struct uuid *id, struct result **ret_rows,
                                 struct error *error) {
     enum status status = connection_exec(call->connection, "BEGIN", error);
+    if (status == STATUS_OK && json_is_true(json_object_get(call->json, "is_enabled")))
+        status = subscriptions_lock_health(call->connection, call->workspace_id, id, error);
     if (status == STATUS_OK)
         status = subscriptions_lock(call->connection, call->workspace_id, id, ret_rows, error);
     return status;
@@ -240,6 +251,17 @@ static enum status end_change(struct call *call, enum status status, bool keep, 
     return status;
 }
 
+/* What is made active again has all its time: failures of before don't count. */
+static enum status write_change(struct call *call, const struct subscription_row *row, bool revived,
+                                struct result **ret_rows, struct error *error) {
+    enum status status = STATUS_OK;
+    if (revived)
+        status = subscriptions_forget_failures(call->connection, call->workspace_id, &row->id, error);
+    if (status == STATUS_OK)
+        status = subscriptions_update(call->connection, row, ret_rows, error);
+    return status;
+}
+
 static void change(struct call *call) {
     struct uuid id;
     if (!subscription_id(call, &id))
@@ -249,17 +271,20 @@ static void change(struct call *call) {
     struct result *before = NULL, *after = NULL;
     struct error error;
     json_t *secrets = NULL;
+    bool revived = false;
     enum status status = begin_change(call, &id, &before, &error);
     if (status == STATUS_OK) {
         subscriptions_row_read(before, 0, &row);
+        bool active = span_is(row.status, "active");
         subscription_fields_read(call, &row, &wanted);
+        revived = !active && span_is(row.status, "active");
         if (json_object_get(call->json, "event_types"))
             status = subscription_fields_check_types(call, &row, &error);
     }
     if (status == STATUS_OK && !call->errors)
         status = seal_change(call, &row, &wanted, &secrets, &error);
     if (status == STATUS_OK && !call->errors)
-        status = subscriptions_update(call->connection, &row, &after, &error);
+        status = write_change(call, &row, revived, &after, &error);
     status = end_change(call, status, !call->errors, &error);
     if (status != STATUS_OK)
         call_failed(call, status, &error);

@@ -18,8 +18,18 @@ static json_t *time_json(int64_t wall_ms) {
     return json;
 }
 
-/* Whole seconds as an integer. */
+static json_t *time_or_null(int64_t wall_ms) {
+    return wall_ms ? time_json(wall_ms) : json_null();
+}
+
+static json_t *number_or_null(int64_t number) {
+    return number ? json_integer(number) : json_null();
+}
+
+/* Whole seconds as an integer; 0 is null. */
 static json_t *seconds_json(int64_t ms) {
+    if (ms == 0)
+        return json_null();
     return ms % 1000 == 0 ? json_integer(ms / 1000) : json_real((double)ms / 1000);
 }
 
@@ -71,6 +81,32 @@ static json_t *headers_json(const struct keyring *keyring, const struct subscrip
     return masked;
 }
 
+/* What the API did not write may be no JSON. */
+static json_t *filter_json(struct span filter) {
+    if (!filter.data)
+        return json_null();
+    json_t *json = json_loadb(filter.data, filter.len, 0, NULL);
+    return json ? json : text_or_null(filter);
+}
+
+/* A batched subscription shows what counts, the defaults too. */
+static void add_delivery(json_t *view, const struct subscription_row *row) {
+    int64_t events = row->batch_max_events, bytes = row->batch_max_bytes, wait_ms = row->batch_max_wait_ms;
+    if (span_is(row->delivery_mode, "batched")) {
+        events = events ? events : SUBSCRIPTION_BATCH_EVENTS;
+        bytes = bytes ? bytes : SUBSCRIPTION_BATCH_BYTES;
+        wait_ms = wait_ms ? wait_ms : SUBSCRIPTION_BATCH_WAIT_MS;
+    }
+    json_object_set_new(view, "rate_limit_per_second", number_or_null(row->rate_per_second));
+    json_object_set_new(view, "delivery_mode", text_or_null(row->delivery_mode));
+    json_object_set_new(view, "delay_seconds", seconds_json(row->delay_ms));
+    json_object_set_new(view, "batch_max_events", number_or_null(events));
+    json_object_set_new(view, "batch_max_bytes", number_or_null(bytes));
+    json_object_set_new(view, "batch_max_wait_seconds", seconds_json(wait_ms));
+    json_object_set_new(view, "filter", filter_json(row->filter));
+    json_object_set_new(view, "notify_email", text_or_null(row->notify_email));
+}
+
 struct json_t *subscription_view(const struct keyring *keyring, const struct subscription_row *row) {
     char id[UUID_TEXT_LEN + 1];
     uuid_format(&row->id, id);
@@ -87,13 +123,40 @@ struct json_t *subscription_view(const struct keyring *keyring, const struct sub
     json_object_set_new(view, "name", text_or_null(row->name));
     json_object_set_new(view, "status", text_or_null(row->status));
     json_object_set_new(view, "disabled_reason", text_or_null(row->disabled_reason));
+    json_object_set_new(view, "failing_since", time_or_null(row->failing_since_ms));
+    json_object_set_new(view, "last_success_at", time_or_null(row->last_success_at_ms));
     json_object_set_new(view, "headers", headers_json(keyring, row));
     json_object_set_new(view, "signature_style", text_or_null(row->signature_style));
     json_object_set_new(view, "signature_header", text_or_null(row->signature_header));
     json_object_set_new(view, "payload_format", text_or_null(row->payload_format));
     json_object_set_new(view, "payload_template", text_or_null(row->payload_template));
-    json_object_set_new(view, "timeout_seconds", row->timeout_ms ? seconds_json(row->timeout_ms) : json_null());
+    json_object_set_new(view, "timeout_seconds", seconds_json(row->timeout_ms));
     json_object_set_new(view, "retry_schedule", retries_json(row));
-    json_object_set_new(view, "max_in_flight", row->max_in_flight ? json_integer(row->max_in_flight) : json_null());
+    json_object_set_new(view, "max_in_flight", number_or_null(row->max_in_flight));
+    add_delivery(view, row);
     return view;
+}
+
+static int append(const char *data, size_t size, void *ctx) {
+    buffer_append(ctx, data, size);
+    return 0;
+}
+
+void subscription_view_write(const struct json_t *view, const struct subscription_row *row, struct buffer *out) {
+    const char *name, *before = "{";
+    json_t *value;
+    json_object_foreach((json_t *)view, name, value) {
+        buffer_text(out, before);
+        json_t *key = json_string(name);
+        json_dump_callback(key, append, out, JSON_ENCODE_ANY);
+        json_decref(key);
+        buffer_char(out, ':');
+        /* 15 digits say every number of milliseconds here, and 0.1 is not 0.10000000000000001. */
+        if (strcmp(name, "filter") == 0 && json_is_object(value))
+            buffer_append(out, row->filter.data, row->filter.len);
+        else
+            json_dump_callback(value, append, out, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
+        before = ",";
+    }
+    buffer_char(out, '}');
 }

@@ -1,10 +1,16 @@
 #include "store/subscriptions.h"
 
+/* What belongs to a subscription's row of `health`, if there is one. */
+#define OF_HEALTH(column)                                                                                              \
+    "(SELECT h." column " FROM health h WHERE h.workspace_id = subscriptions.workspace_id "                            \
+    "AND h.subscription_id = subscriptions.id) AS " column
 #define COLUMNS                                                                                                        \
     "id, workspace_id, webhook_url, event_types, type, name, status, disabled_reason, headers, secrets, "              \
     "signature_style, signature_header, payload_format, payload_template, timeout_ms, retry_schedule_ms, "             \
-    "max_in_flight, created_by, updated_by, created_at, updated_at, version"
-#define KEY_COLUMN 22
+    "max_in_flight, created_by, updated_by, created_at, updated_at, version, rate_limit_per_second, delivery_mode, "   \
+    "delay_ms, batch_max_events, batch_max_bytes, batch_max_wait_ms, filter, notify_email, " OF_HEALTH(                \
+        "failing_since") ", " OF_HEALTH("last_success_at")
+#define KEY_COLUMN 32
 
 static int64_t big_endian(struct span bytes) {
     uint64_t value = 0;
@@ -15,6 +21,14 @@ static int64_t big_endian(struct span bytes) {
 
 static int32_t int_or_0(const struct result *rows, int row, int column) {
     return result_is_null(rows, row, column) ? 0 : (int32_t)result_int(rows, row, column);
+}
+
+static int64_t long_or_0(const struct result *rows, int row, int column) {
+    return result_is_null(rows, row, column) ? 0 : result_int(rows, row, column);
+}
+
+static int64_t time_or_0(const struct result *rows, int row, int column) {
+    return result_is_null(rows, row, column) ? 0 : result_timestamp(rows, row, column);
 }
 
 void subscriptions_row_read(const struct result *rows, int row, struct subscription_row *ret_row) {
@@ -39,6 +53,16 @@ void subscriptions_row_read(const struct result *rows, int row, struct subscript
         .created_at_ms = result_timestamp(rows, row, 19),
         .updated_at_ms = result_timestamp(rows, row, 20),
         .version = result_int(rows, row, 21),
+        .rate_per_second = int_or_0(rows, row, 22),
+        .delivery_mode = result_text(rows, row, 23),
+        .delay_ms = long_or_0(rows, row, 24),
+        .batch_max_events = int_or_0(rows, row, 25),
+        .batch_max_bytes = int_or_0(rows, row, 26),
+        .batch_max_wait_ms = long_or_0(rows, row, 27),
+        .filter = result_text(rows, row, 28),
+        .notify_email = result_text(rows, row, 29),
+        .failing_since_ms = time_or_0(rows, row, 30),
+        .last_success_at_ms = time_or_0(rows, row, 31),
     };
     ret_row->event_type_count = (size_t)result_array(rows, row, 3, ret_row->event_types, SUBSCRIPTION_MAX_TYPES);
     struct span retries[SUBSCRIPTION_MAX_RETRIES];
@@ -60,7 +84,14 @@ static void int_or_null(struct params *params, int32_t value) {
         params_null(params, PARAM_INT4);
 }
 
-/* $1 … $20, the same for both statements. */
+static void long_or_null(struct params *params, int64_t value) {
+    if (value)
+        params_int8(params, value);
+    else
+        params_null(params, PARAM_INT8);
+}
+
+/* $1 … $28, the same for both statements. */
 static enum status write_row(struct connection *connection, const struct statement *statement,
                              const struct subscription_row *row, struct result **ret_rows, struct error *error) {
     struct param_array types, retries;
@@ -92,6 +123,14 @@ static enum status write_row(struct connection *connection, const struct stateme
     params_text(&params, row->created_by);
     params_text(&params, row->updated_by);
     params_text(&params, row->disabled_reason);
+    int_or_null(&params, row->rate_per_second);
+    params_text(&params, row->delivery_mode);
+    long_or_null(&params, row->delay_ms);
+    int_or_null(&params, row->batch_max_events);
+    int_or_null(&params, row->batch_max_bytes);
+    long_or_null(&params, row->batch_max_wait_ms);
+    params_text(&params, row->filter);
+    params_text(&params, row->notify_email);
     struct result *rows = NULL;
     enum status status = connection_run(connection, statement, &params, &rows, error);
     if (status == STATUS_OK && result_rows(rows) == 0)
@@ -111,9 +150,10 @@ enum status subscriptions_insert(struct connection *connection, const struct sub
     static const struct statement INSERT = {
         "INSERT INTO subscriptions (workspace_id, id, webhook_url, event_types, type, name, status, headers, secrets, "
         "signature_style, signature_header, payload_format, payload_template, timeout_ms, retry_schedule_ms, "
-        "max_in_flight, created_by, updated_by, disabled_reason) "
+        "max_in_flight, created_by, updated_by, disabled_reason, rate_limit_per_second, delivery_mode, delay_ms, "
+        "batch_max_events, batch_max_bytes, batch_max_wait_ms, filter, notify_email) "
         "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, CASE WHEN $16 THEN $15 END, "
-        "$17, $18, $19, $20) RETURNING " COLUMNS};
+        "$17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28) RETURNING " COLUMNS};
     return write_row(connection, &INSERT, row, ret_rows, error);
 }
 
@@ -123,7 +163,9 @@ enum status subscriptions_update(struct connection *connection, const struct sub
         "UPDATE subscriptions SET webhook_url = $3, event_types = $4, type = $5, name = $6, status = $7, headers = $8, "
         "secrets = $9, signature_style = $10, signature_header = $11, payload_format = $12, payload_template = $13, "
         "timeout_ms = $14, retry_schedule_ms = CASE WHEN $16 THEN $15 END, max_in_flight = $17, created_by = $18, "
-        "updated_by = $19, disabled_reason = $20, updated_at = now() "
+        "updated_by = $19, disabled_reason = $20, rate_limit_per_second = $21, delivery_mode = $22, delay_ms = $23, "
+        "batch_max_events = $24, batch_max_bytes = $25, batch_max_wait_ms = $26, filter = $27, notify_email = $28, "
+        "updated_at = now() "
         "WHERE workspace_id = $1 AND id = $2 AND status <> 'deleted' RETURNING " COLUMNS};
     return write_row(connection, &UPDATE, row, ret_rows, error);
 }
@@ -166,6 +208,32 @@ enum status subscriptions_delete(struct connection *connection, struct span work
         "UPDATE subscriptions SET status = 'deleted', deleted_at = now(), updated_at = now() "
         "WHERE workspace_id = $1 AND id = $2 AND status <> 'deleted' RETURNING id"};
     return read_one(connection, &DELETE, workspace_id, id, NULL, error);
+}
+
+static enum status touch_health(struct connection *connection, const struct statement *statement,
+                                struct span workspace_id, const struct uuid *id, struct error *error) {
+    struct params params;
+    params_init(&params);
+    params_text(&params, workspace_id);
+    params_uuid(&params, id);
+    enum status status = connection_run(connection, statement, &params, NULL, error);
+    params_deinit(&params);
+    return status;
+}
+
+enum status subscriptions_lock_health(struct connection *connection, struct span workspace_id, const struct uuid *id,
+                                      struct error *error) {
+    static const struct statement LOCK = {"SELECT FROM health WHERE workspace_id = $1 AND subscription_id = $2 "
+                                          "FOR UPDATE"};
+    return touch_health(connection, &LOCK, workspace_id, id, error);
+}
+
+enum status subscriptions_forget_failures(struct connection *connection, struct span workspace_id,
+                                          const struct uuid *id, struct error *error) {
+    /* warned_at stays: a success tells of the recovery. */
+    static const struct statement FORGET = {"UPDATE health SET failing_since = NULL, last_failure_at = NULL "
+                                            "WHERE workspace_id = $1 AND subscription_id = $2"};
+    return touch_health(connection, &FORGET, workspace_id, id, error);
 }
 
 /* The key of an order travels as text, which keeps a timestamp's microseconds. */

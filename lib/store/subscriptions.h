@@ -27,9 +27,17 @@ struct subscription_row {
     int64_t retry_ms[SUBSCRIPTION_MAX_RETRIES];
     int retry_count;       /* -1: null, 0: never retried */
     int32_t max_in_flight; /* 0: null */
+    int32_t rate_per_second;
+    struct span delivery_mode; /* immediate, delayed, batched */
+    int64_t delay_ms;          /* 0: null, here and in what belongs to batches */
+    int32_t batch_max_events, batch_max_bytes;
+    int64_t batch_max_wait_ms;
+    struct span filter; /* JSON, as it was written */
+    struct span notify_email;
     struct span created_by, updated_by;
-    int64_t created_at_ms, updated_at_ms; /* read only */
-    int64_t version;                      /* read only */
+    int64_t created_at_ms, updated_at_ms; /* from here on read only */
+    int64_t version;
+    int64_t failing_since_ms, last_success_at_ms; /* of its endpoint, from `health`; 0: null */
 };
 
 /* The columns of row `row` of what the functions below give. */
@@ -46,6 +54,13 @@ MUST_USE enum status subscriptions_lock(struct connection *connection, struct sp
 /* Writes all that is not read only, and updated_at. */
 MUST_USE enum status subscriptions_update(struct connection *connection, const struct subscription_row *row,
                                           struct result **ret_rows, struct error *error);
+/* Takes back what `health` counts towards disabling it, so that one that is made active again has all its time. In the
+ * transaction that makes it so. _lock_health is the same transaction's first statement, before subscriptions_lock: who
+ * writes health takes the rows in that order. */
+MUST_USE enum status subscriptions_lock_health(struct connection *connection, struct span workspace_id,
+                                               const struct uuid *id, struct error *error);
+MUST_USE enum status subscriptions_forget_failures(struct connection *connection, struct span workspace_id,
+                                                   const struct uuid *id, struct error *error);
 MUST_USE enum status subscriptions_delete(struct connection *connection, struct span workspace_id,
                                           const struct uuid *id, struct error *error);
 

@@ -13,6 +13,7 @@ static inline struct call *call_fixture(const char *body) {
     call->id = "test";
     buffer_init(&call->answer, 1024 * 1024);
     if (body) {
+        call->body = span_of(body);
         call->json = json_loads(body, JSON_DECODE_ANY, NULL);
         assert_non_null(call->json);
     }

@@ -26,6 +26,7 @@ static struct subscription_row plain_row(void) {
                                      .status = span_of("active"),
                                      .signature_style = span_of("standard"),
                                      .payload_format = span_of("seanotify"),
+                                     .delivery_mode = span_of("immediate"),
                                      .retry_count = -1};
 }
 
@@ -109,6 +110,9 @@ static void test_every_error_names_its_field(void **state) {
         {"{\"max_in_flight\": 1001}", "max_in_flight", "1 to 1000"},
         {"{\"signature_header\": \"content-type\"}", "signature_header", "set by hookcast"},
         {"{\"payload_template\": 5}", "payload_template", "expected a JSON object"},
+        {"{\"failing_since\": null}", "failing_since", "can't be set"},
+        {"{\"last_success_at\": \"2024-03-10\"}", "last_success_at", "can't be set"},
+        {"{\"delay_second\": 5}", "delay_second", "did you mean delay_seconds?"},
         {"{\"secret\": \"seven77\"}", "secret", "expected 8 to 512"},
     };
     for (size_t i = 0; i < sizeof(WRONG) / sizeof(*WRONG); i++) {

@@ -30,7 +30,7 @@ static int teardown(void **state) {
 
 static int clear(void **state) {
     (void)state;
-    pg_fixture_exec(connection, "TRUNCATE subscriptions, render_versions");
+    pg_fixture_exec(connection, "TRUNCATE subscriptions, render_versions, health");
     return 0;
 }
 
@@ -45,6 +45,7 @@ static struct subscription_row plain_row(const char *workspace) {
         .status = span_of("active"),
         .signature_style = span_of("standard"),
         .payload_format = span_of("seanotify"),
+        .delivery_mode = span_of("immediate"),
         .retry_count = -1,
     };
 }
@@ -66,11 +67,13 @@ static void assert_same(const struct subscription_row *a, const struct subscript
     const struct span left[] = {a->workspace_id,    a->webhook_url,      a->type,           a->name,
                                 a->status,          a->disabled_reason,  a->sealed_headers, a->sealed_secrets,
                                 a->signature_style, a->signature_header, a->payload_format, a->payload_template,
-                                a->created_by,      a->updated_by};
+                                a->created_by,      a->updated_by,       a->delivery_mode,  a->filter,
+                                a->notify_email};
     const struct span right[] = {b->workspace_id,    b->webhook_url,      b->type,           b->name,
                                  b->status,          b->disabled_reason,  b->sealed_headers, b->sealed_secrets,
                                  b->signature_style, b->signature_header, b->payload_format, b->payload_template,
-                                 b->created_by,      b->updated_by};
+                                 b->created_by,      b->updated_by,       b->delivery_mode,  b->filter,
+                                 b->notify_email};
     for (size_t i = 0; i < sizeof(left) / sizeof(*left); i++)
         if (!same_text(left[i], right[i]))
             fail_msg("text %zu differs: %.*s, %.*s", i, SPAN_ARGS(left[i]), SPAN_ARGS(right[i]));
@@ -79,6 +82,11 @@ static void assert_same(const struct subscription_row *a, const struct subscript
         assert_true(span_equal(a->event_types[i], b->event_types[i]));
     assert_int_equal(a->timeout_ms, b->timeout_ms);
     assert_int_equal(a->max_in_flight, b->max_in_flight);
+    assert_int_equal(a->rate_per_second, b->rate_per_second);
+    assert_int_equal(a->delay_ms, b->delay_ms);
+    assert_int_equal(a->batch_max_events, b->batch_max_events);
+    assert_int_equal(a->batch_max_bytes, b->batch_max_bytes);
+    assert_int_equal(a->batch_max_wait_ms, b->batch_max_wait_ms);
     assert_int_equal(a->retry_count, b->retry_count);
     for (int i = 0; i < a->retry_count; i++)
         assert_int_equal(a->retry_ms[i], b->retry_ms[i]);
@@ -104,6 +112,14 @@ static void test_what_is_written_is_read(void **state) {
     row.payload_template = span_of("{}");
     row.timeout_ms = 30000;
     row.max_in_flight = 1000;
+    row.rate_per_second = 100000;
+    row.delivery_mode = span_of("batched");
+    row.delay_ms = SUBSCRIPTION_MAX_DELAY_MS;
+    row.batch_max_events = 1000;
+    row.batch_max_bytes = 1024;
+    row.batch_max_wait_ms = SUBSCRIPTION_MAX_BATCH_WAIT_MS;
+    row.filter = span_of("{\"payload.a\": 1.50}");
+    row.notify_email = span_of("ops@example.com");
     row.created_by = span_of("me");
     row.updated_by = span_of("");
     row.retry_count = SUBSCRIPTION_MAX_RETRIES;
@@ -125,6 +141,51 @@ static void test_what_is_written_is_read(void **state) {
     subscriptions_row_read(rows, 0, &read);
     assert_same(&row, &read);
     result_free(&rows);
+}
+
+static const char *health_of(const struct uuid *id) {
+    static char sql[300];
+    char text[UUID_TEXT_LEN + 1];
+    uuid_format(id, text);
+    snprintf(sql, sizeof(sql),
+             "SELECT concat_ws(' ', coalesce(failing_since::text, '-'), coalesce(last_failure_at::text, '-'), "
+             "last_success_at IS NOT NULL, warned_at IS NOT NULL) FROM health WHERE subscription_id = '%s'",
+             text);
+    return pg_fixture_ask(connection, sql);
+}
+
+static void test_what_health_says_is_read_and_forgotten(void **state) {
+    (void)state;
+    struct subscription_row row = plain_row("acme"), other = plain_row("acme"), read;
+    struct error error;
+    struct result *rows = insert(&other);
+    result_free(&rows);
+    rows = insert(&row);
+    subscriptions_row_read(rows, 0, &read);
+    assert_true(read.failing_since_ms == 0 && read.last_success_at_ms == 0);
+    result_free(&rows);
+    pg_fixture_exec(connection, "INSERT INTO health SELECT workspace_id, id, '2024-03-10T15:30:00Z', "
+                                "'2024-03-12T15:30:00Z', '2024-03-10T15:30:01.5Z', now() FROM subscriptions");
+    assert_int_equal(subscriptions_update(connection, &row, &rows, &error), STATUS_OK);
+    subscriptions_row_read(rows, 0, &read);
+    assert_true(read.failing_since_ms == 1710084601500 && read.last_success_at_ms == 1710084600000);
+    result_free(&rows);
+    struct subscriptions_page page = {.workspace_id = span_of("acme"), .limit = 10};
+    assert_int_equal(subscriptions_list(connection, &page, &rows, &error), STATUS_OK);
+    for (int i = 0; i < 2; i++) {
+        subscriptions_row_read(rows, i, &read);
+        assert_true(read.failing_since_ms == 1710084601500);
+    }
+    result_free(&rows);
+
+    assert_int_equal(subscriptions_forget_failures(connection, span_of("else"), &row.id, &error), STATUS_OK);
+    assert_null(strstr(health_of(&row.id), "- -"));
+    assert_int_equal(connection_exec(connection, "BEGIN", &error), STATUS_OK);
+    assert_int_equal(subscriptions_lock_health(connection, span_of("acme"), &row.id, &error), STATUS_OK);
+    assert_int_equal(subscriptions_forget_failures(connection, span_of("acme"), &row.id, &error), STATUS_OK);
+    assert_int_equal(connection_exec(connection, "COMMIT", &error), STATUS_OK);
+    assert_string_equal(health_of(&row.id), "- - t t");
+    assert_null(strstr(health_of(&other.id), "- -"));
 }
 
 static void test_another_workspaces_row_is_not_there(void **state) {
@@ -203,6 +264,7 @@ static void test_pages_meet_without_gap_or_overlap(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_what_is_written_is_read, clear),
+        cmocka_unit_test_setup(test_what_health_says_is_read_and_forgotten, clear),
         cmocka_unit_test_setup(test_another_workspaces_row_is_not_there, clear),
         cmocka_unit_test_setup(test_a_deleted_row_stays_for_others_only, clear),
         cmocka_unit_test_setup(test_pages_meet_without_gap_or_overlap, clear),
