@@ -437,8 +437,7 @@ static bool search_element(void *ctx, const struct json_value *element) {
     return false;
 }
 
-/* SIZE_MAX: not a decimal index. */
-static size_t index_of(struct span name) {
+size_t json_index(struct span name) {
     if (!name.len || name.len > 9 || (name.data[0] == '0' && name.len > 1)) {
         return SIZE_MAX;
     }
@@ -457,7 +456,7 @@ bool json_find(struct span value, struct span path, struct json_value *ret_value
     for (;;) {
         const char *dot = path.len ? memchr(path.data, '.', path.len) : NULL;
         search.name = (struct span){path.data, dot ? (size_t)(dot - path.data) : path.len};
-        search.index = index_of(search.name);
+        search.index = json_index(search.name);
         search.seen = 0;
         search.found = false;
         walk(search.value.text, search_member, search_element, &search);

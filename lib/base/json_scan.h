@@ -44,6 +44,9 @@ void json_each_member(struct span object, json_member_fn *on_member, void *ctx);
 /* The value at a path like "contact.interest" ('.' between member names, decimal index into an array) of an accepted
  * value; the last of duplicate members. Names are compared by what they mean. False: nothing there. */
 bool json_find(struct span value, struct span path, struct json_value *ret_value);
+/* The array index that a name of such a path says: at most nine decimal digits, no needless 0 before them. SIZE_MAX: it
+ * is none. */
+size_t json_index(struct span name);
 
 /* Appends an accepted value without white space outside strings. */
 void json_compact(const struct json_value *value, struct buffer *out);

@@ -50,22 +50,26 @@ size_t utf8_next(struct span text, bool *ret_valid) {
     return len;
 }
 
-void utf8_encode(uint32_t c, struct buffer *out) {
-    if ((c >= 0xD800 && c <= 0xDFFF) || c > 0x10FFFF) {
-        buffer_span(out, UTF8_REPLACEMENT);
-    } else if (c < 0x80) {
-        buffer_char(out, (char)c);
-    } else if (c < 0x800) {
-        char bytes[] = {(char)(0xC0 | c >> 6), (char)(0x80 | (c & 0x3F))};
-        buffer_append(out, bytes, sizeof(bytes));
-    } else if (c < 0x10000) {
-        char bytes[] = {(char)(0xE0 | c >> 12), (char)(0x80 | (c >> 6 & 0x3F)), (char)(0x80 | (c & 0x3F))};
-        buffer_append(out, bytes, sizeof(bytes));
-    } else {
-        char bytes[] = {(char)(0xF0 | c >> 18), (char)(0x80 | (c >> 12 & 0x3F)), (char)(0x80 | (c >> 6 & 0x3F)),
-                        (char)(0x80 | (c & 0x3F))};
-        buffer_append(out, bytes, sizeof(bytes));
+size_t utf8_put(uint32_t c, char out[4]) {
+    if (c > 0x10FFFF || (c >= 0xD800 && c <= 0xDFFF)) {
+        c = 0xFFFD;
     }
+    if (c < 0x80) {
+        out[0] = (char)c;
+        return 1;
+    }
+    size_t len = c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+    for (size_t i = len - 1; i > 0; i--, c >>= 6) {
+        out[i] = (char)(0x80 | (c & 0x3F));
+    }
+    static const unsigned char LEAD[] = {[2] = 0xC0, [3] = 0xE0, [4] = 0xF0};
+    out[0] = (char)(LEAD[len] | c);
+    return len;
+}
+
+void utf8_encode(uint32_t c, struct buffer *out) {
+    char bytes[4];
+    buffer_append(out, bytes, utf8_put(c, bytes));
 }
 
 /* Bytes at the front of text that are ASCII, found eight at a time; it may stop up to seven short. */

@@ -13,6 +13,8 @@ size_t utf8_next(struct span text, bool *ret_valid);
 
 /* Appends a code point; a surrogate or a number past U+10FFFF as U+FFFD. */
 void utf8_encode(uint32_t code_point, struct buffer *out);
+/* The same into an array; returns how many bytes it takes. */
+size_t utf8_put(uint32_t code_point, char out[4]);
 
 /* Length of the longest prefix of text that is valid UTF-8 (so text.len when all of it is). */
 size_t utf8_valid_prefix(struct span text);

@@ -489,8 +489,21 @@ static void long_numbers(void **state) {
     mem_free(text);
 }
 
+static void knows_an_index(void **state) {
+    (void)state;
+    static const char *const none[] = {"", "a", "1a", "-1", "+1", "01", "00", " 1", "1.0", "1000000000", "9999999999"};
+    for (size_t i = 0; i < COUNT(none); i++) {
+        assert_true(json_index(span_of(none[i])) == SIZE_MAX);
+    }
+    assert_int_equal(json_index(TEXT("0")), 0);
+    assert_int_equal(json_index(TEXT("10")), 10);
+    assert_int_equal(json_index(TEXT("999999999")), 999999999);
+    assert_true(json_index(SPAN_NONE) == SIZE_MAX);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(knows_an_index),
         cmocka_unit_test(accepts),
         cmocka_unit_test(rejects_and_says_where),
         cmocka_unit_test(every_prefix_is_refused),

@@ -99,11 +99,53 @@ static void there_and_back(void **state) {
     }
 }
 
+/* Each way of writing a text, against each text: as comparing what they mean says. */
+static void compares_without_a_buffer(void **state) {
+    (void)state;
+    static const struct text_case cases[] = {
+        CASE("\"\"", ""),
+        CASE("a", "a"),
+        CASE("\"\\u0061\"", "a"),
+        CASE("\"ab\"", "ab"),
+        CASE("\\u0061b", "ab"),
+        CASE("\"a\\u0062\"", "ab"),
+        CASE("\"\\u0061\\u0062c\"", "abc"),
+        CASE("\"a\\nb\"", "a\nb"),
+        CASE("\"\\u0000\"", "\0"),
+        CASE("\"a\\u0000\"", "a\0"),
+        CASE("\"\\u00e4\"", "\xC3\xA4"),
+        CASE("\"\xC3\xA4\\\\\"", "\xC3\xA4\\"),
+        CASE("\"\\ud83d\\ude00\"", "\xF0\x9F\x98\x80"),
+        CASE("\"\\ud83d\"", BAD),
+        CASE("\"x\\ud83dy\"", "x" BAD "y"),
+        CASE("\\", ""),
+        CASE("\"\\u00\"", "00"),
+    };
+    const size_t count = sizeof(cases) / sizeof(cases[0]);
+    for (size_t i = 0; i < count; i++) {
+        struct span written = cases[i].from, text = cases[i].to;
+        assert_int_equal(json_text_len(written), text.len);
+        for (size_t j = 0; j < count; j++) {
+            struct span other = cases[j].to;
+            size_t shorter = text.len < other.len ? text.len : other.len;
+            int order = shorter ? memcmp(text.data, other.data, shorter) : 0;
+            if (order == 0) {
+                order = (text.len > other.len) - (text.len < other.len);
+            }
+            int actual = json_text_compare(written, other);
+            assert_true(order < 0 ? actual < 0 : order > 0 ? actual > 0 : actual == 0);
+            assert_int_equal(json_text_has_prefix(written, other), span_has_prefix(text, other));
+        }
+    }
+    assert_int_equal(json_text_compare(SPAN_NONE, SPAN_NONE), 0);
+    assert_int_equal(json_text_len(SPAN_NONE), 0);
+    assert_true(json_text_has_prefix(SPAN_NONE, SPAN_NONE));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(unescapes),
-        cmocka_unit_test(what_was_never_accepted_does_no_harm),
-        cmocka_unit_test(quotes),
+        cmocka_unit_test(unescapes),      cmocka_unit_test(what_was_never_accepted_does_no_harm),
+        cmocka_unit_test(quotes),         cmocka_unit_test(compares_without_a_buffer),
         cmocka_unit_test(there_and_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
