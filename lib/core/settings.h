@@ -32,6 +32,7 @@ struct settings {
     int64_t timeout_ms;
     int64_t retry_schedule_ms[SETTINGS_MAX_RETRIES];
     int64_t retry_count;
+    int64_t disable_after_ms; /* of nothing but failure */
     int64_t response_body_limit_bytes;
     enum body_keep response_body_keep;
     int64_t retention_ms;

@@ -16,8 +16,7 @@ static void on_messages(void *ctx, struct queue_node *first) {
     struct jobs *jobs = ctx;
     for (struct queue_node *node = first, *next; node; node = next) {
         next = node->next;
-        queue_batch_add(&jobs->health, node);
-        jobs->health_count++;
+        jobs_health_add(jobs, (struct health_message *)MESSAGE_OF(node));
     }
 }
 

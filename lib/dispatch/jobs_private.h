@@ -18,6 +18,7 @@ struct jobs {
     struct event_rules rules;
     struct queue_batch health; /* told and not written yet: struct health_message */
     int64_t health_count;
+    int64_t swept_at_ms; /* monotonic; 0: not yet */
     struct metric *disabled, *resent;
 };
 
@@ -27,6 +28,9 @@ MUST_USE enum status jobs_health(struct jobs *jobs, bool *ret_more, struct error
 MUST_USE enum status jobs_outbox(struct jobs *jobs, bool *ret_more, struct error *error);
 MUST_USE enum status jobs_resend(struct jobs *jobs, bool *ret_more, struct error *error);
 
+/* Keeps what was told until it is written; past JOBS_HEALTH_MAX it is dropped. */
+#define JOBS_HEALTH_MAX 65536
+void jobs_health_add(struct jobs *jobs, struct health_message *message);
 /* Forgets what was told and not written. */
 void jobs_health_drop(struct jobs *jobs);
 

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "core/log.h"
+#include "dispatch/jobs.h"
 #include "dispatch/lane_private.h"
 #include "dispatch/recorder.h"
 #include <fcntl.h>
@@ -175,6 +176,11 @@ static void give_place(struct lane *lane, struct delivery *delivery) {
     delivery->quick = false;
 }
 
+static void note_health(struct lane *lane, struct target *target, const struct delivery *delivery) {
+    if (delivery->result != CLIENT_TOO_MANY_LOOKUPS && delivery->result != CLIENT_CANCELLED)
+        health_note_attempt(&target->health, delivery->decision.action != RETRY_DONE, loop_now_ms(lane->loop));
+}
+
 static void on_answer(void *ctx, const struct client_response *response) {
     struct sending *sending = ctx;
     struct lane *lane = sending->lane;
@@ -184,6 +190,7 @@ static void on_answer(void *ctx, const struct client_response *response) {
 
     sending_judge(delivery, response, lane->settings.settings, next_random(lane));
     target_ended(target, delivery, delivery->decision.sign, now_ms);
+    note_health(lane, target, delivery);
     give_place(lane, delivery);
     if (response->result == CLIENT_ANSWERED)
         note_quickness(target, response);
@@ -258,6 +265,8 @@ bool lane_endpoint_is_slow(struct lane *lane, const struct target *target, int64
         return true;
     if (target_has_waiting(target) && now_ms - target->pause_until_ms < 2 * TICK_MS)
         return true; /* its name is not looked up, because others' names hang */
+    if (target_has_waiting(target) && endpoint_rate_is_spent(&target->endpoint, now_ms))
+        return true;
     return !lane->saturated && target_has_waiting(target) && endpoint_slots(&target->endpoint, now_ms) == 0;
 }
 
@@ -292,6 +301,7 @@ static bool may_start_more(struct lane *lane, const struct target *target, int64
 
 static void start_target(struct lane *lane, struct target *target, int64_t now_ms) {
     struct delivery *delivery;
+    target_share_limit(target, pulse_processes(lane->settings.pulse, clock_mono_ms()));
     while (!lane_is_full(lane) && target_has_waiting(target) && may_start_more(lane, target, now_ms)) {
         delivery = target_dequeue(target);
         if (may_start(lane, delivery, now_ms))
@@ -329,14 +339,35 @@ static void start_listed(struct lane *lane) {
 
 /* ---- rounds and ticks ---- */
 
+static void on_wake(void *ctx) {
+    struct lane *lane = ctx;
+    lane->wake_at_ms = 0; /* the end of the round does the rest */
+}
+
+/* A rate needs its targets listed at their times, not with the next tick. */
+static void set_wake(struct lane *lane) {
+    const struct heap_entry *next = heap_top(&lane->wakes);
+    if (!next || next->due == lane->wake_at_ms)
+        return;
+    lane->wake_at_ms = next->due;
+    loop_timer_start(lane->wake, next->due - loop_now_ms(lane->loop));
+}
+
 static void on_round_end(void *ctx) {
     struct lane *lane = ctx;
     start_listed(lane);
+    set_wake(lane);
     if (!lane->outcomes.first)
         return;
     recorder_push(lane->settings.recorder, &lane->outcomes);
     atomic_fetch_sub_explicit(&lane->waiting, lane->outcome_count, memory_order_relaxed);
     lane->outcome_count = 0;
+}
+
+static void tell_health(struct lane *lane, struct target *target, int64_t now_ms) {
+    int64_t every_ms = health_note_every_ms(lane->settings.settings->disable_after_ms);
+    if (lane->settings.jobs && health_note_is_due(&target->health, every_ms, now_ms))
+        queue_batch_add(&lane->health, &health_note_tell(&target->health, target->subscription, now_ms)->node);
 }
 
 static void tick_target(struct lane *lane, struct target *target) {
@@ -347,13 +378,21 @@ static void tick_target(struct lane *lane, struct target *target) {
             break;
         give_place(lane, delivery);
     }
-    target_share_limit(target, atomic_load_explicit(&lane->settings.pulse->processes, memory_order_relaxed));
+    bool has_pulse = pulse_is_fresh(lane->settings.pulse, now_ms);
+    target_share_limit(target, pulse_processes(lane->settings.pulse, clock_mono_ms()));
+    target_judge_share(target, now_ms);
+    if (target->endpoint.barred && has_pulse && pulse_knows_others(lane->settings.pulse, now_ms)) {
+        /* Another one's turn: rows go back to where it finds them. */
+        atomic_store_explicit(&target->subscription->gate->held, true, memory_order_relaxed);
+        lane_end_waiting(lane, target, OUTCOME_PARKED);
+    }
     int64_t wait_ms = target_wait_ms(target, now_ms);
     bool behind = wait_ms > BEHIND_WAIT_MS && lane_endpoint_is_slow(lane, target, now_ms);
     atomic_store_explicit(&target->subscription->gate->behind, behind, memory_order_relaxed);
-    if (behind && wait_ms > SLOW_WAIT_MS && pulse_is_fresh(lane->settings.pulse, now_ms))
+    if (behind && wait_ms > SLOW_WAIT_MS && has_pulse)
         lane_park(lane, target);
     target_publish(target, now_ms);
+    tell_health(lane, target, now_ms);
     if (lane->ticks % 100 == 0)
         target->quickest_us *= 2; /* it may have become slower; if not, the next answer says so */
 }
@@ -393,6 +432,8 @@ static void on_tick(void *ctx) {
         lane->schedstat_fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
     measure_saturation(lane);
     lane_each_target(lane, tick_target);
+    if (lane->health.first)
+        jobs_push(lane->settings.jobs, &lane->health);
     if (++lane->ticks % 100 == 0)
         lane_each_target(lane, retire_target);
     metric_set(lane->connections, (double)client_open_connections(lane->client));
@@ -432,6 +473,7 @@ enum status lane_new(const struct lane_settings *settings, struct lane **ret_lan
     crypto_random(&lane->random, sizeof(lane->random));
     lane->queue = queue_new(lane->loop, lane_on_messages, lane);
     lane->tick = loop_timer_new(lane->loop, on_tick, lane);
+    lane->wake = loop_timer_new(lane->loop, on_wake, lane);
     loop_each_round(lane->loop, on_round_end, lane);
     make_metrics(lane);
     struct client_settings client = {
@@ -497,6 +539,7 @@ void lane_free(struct lane **lane_ptr) {
     if (lane->schedstat_fd >= 0)
         close(lane->schedstat_fd);
     loop_timer_free(&lane->tick);
+    loop_timer_free(&lane->wake);
     queue_free(&lane->queue);
     loop_free(&lane->loop);
     mem_free(lane);

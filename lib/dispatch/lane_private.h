@@ -16,7 +16,8 @@ struct lane {
     struct loop *loop;
     struct queue *queue;
     struct client *client;
-    struct loop_timer *tick;
+    struct loop_timer *tick, *wake;
+    int64_t wake_at_ms; /* monotonic: what the timer is set for; 0: nothing */
     struct target *buckets[TARGET_BUCKETS];
     size_t target_count;
     struct target_list listed;
@@ -25,6 +26,7 @@ struct lane {
     size_t spare_count;
     struct queue_batch outcomes; /* of this round */
     int64_t outcome_count;
+    struct queue_batch health; /* of this tick, for the jobs thread */
     int64_t quick_in_flight;
     uint64_t random;
     int64_t ticks;

@@ -2,6 +2,11 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "store/sealing.h"
+#include "webhook/share.h"
+
+#define RATE_AHEAD_MS 250       /* what the rate lets start within that may be here */
+#define WANTED_WAIT_MS 150      /* what waits so long for its share could use more */
+#define WANTED_AHEAD_US 1000000 /* as could what is so far ahead of nine tenths of its share */
 
 struct target *target_new(struct subscription *subscription) {
     struct target *target = mem_calloc(1, sizeof(*target));
@@ -31,7 +36,10 @@ void target_free(struct target **target_ptr) {
     CHECK(!target_has_waiting(target) && TAILQ_EMPTY(&target->in_flight));
     unprepare(target);
     buffer_deinit(&target->own_lines);
-    atomic_store_explicit(&target->subscription->gate->slots, ENDPOINT_START_CAP, memory_order_relaxed);
+    struct gate *gate = target->subscription->gate;
+    atomic_store_explicit(&gate->slots, ENDPOINT_START_CAP, memory_order_relaxed);
+    atomic_store_explicit(&gate->wanted, false, memory_order_relaxed);
+    atomic_store(&gate->whole, false);
     subscription_unref(&target->subscription);
     mem_free(target);
 }
@@ -40,6 +48,8 @@ bool target_set_version(struct target *target, struct subscription *subscription
     if (subscription == target->subscription ||
         (!whatever_version && subscription->version <= target->subscription->version))
         return false;
+    if (subscription->activation != target->subscription->activation)
+        health_note_revived(&target->health);
     subscription_ref(subscription);
     subscription_unref(&target->subscription);
     target->subscription = subscription;
@@ -157,13 +167,46 @@ enum status target_prepare(struct target *target, const struct keyring *keyring,
 
 void target_share_limit(struct target *target, int32_t processes) {
     struct gate *gate = target->subscription->gate;
-    int32_t limit = target->subscription->max_in_flight;
-    if (limit == 0)
+    struct endpoint *endpoint = &target->endpoint;
+    int32_t limit = target->subscription->max_in_flight, rate = target->subscription->rate_per_second;
+    target->share_in_flight = INT32_MAX;
+    target->share_interval_us = 0;
+    if (limit == 0 && rate == 0) {
+        endpoint_set_rate(endpoint, 0, 1);
+        endpoint_bar(endpoint, false);
+        atomic_store(&gate->whole, false);
         return;
-    if (limit < processes)
-        atomic_store_explicit(&gate->held, true, memory_order_relaxed);
-    bool held = atomic_load_explicit(&gate->held, memory_order_relaxed);
-    endpoint_set_max(&target->endpoint, held || processes < 2 ? limit : limit / processes);
+    }
+    /* Said before it is used: the scheduler takes the whole back first, and then looks whether it is in use. */
+    enum share_part part = atomic_load(&gate->part);
+    if (part == PART_WHOLE) {
+        atomic_store(&gate->whole, true);
+        part = atomic_load(&gate->part);
+    }
+    bool scarce = share_is_scarce(limit, rate, processes);
+    if (processes > 0 && rate > 0)
+        target->share_interval_us = 1000000LL * processes / rate;
+    if (scarce || processes == 0)
+        target->share_in_flight = 0;
+    else if (limit > 0)
+        target->share_in_flight = limit / processes;
+    int32_t divisor = part == PART_WHOLE ? 1 : processes;
+    endpoint_bar(endpoint, processes == 0 || part == PART_NOTHING || (scarce && part != PART_WHOLE));
+    if (!endpoint->barred) {
+        endpoint_set_max(endpoint, limit ? limit / divisor : ENDPOINT_DEFAULT_MAX_IN_FLIGHT);
+        endpoint_set_rate(endpoint, rate, divisor);
+    }
+    if (part != PART_WHOLE && endpoint->in_flight <= target->share_in_flight)
+        atomic_store(&gate->whole, false);
+}
+
+void target_judge_share(struct target *target, int64_t now_ms) {
+    const struct endpoint *endpoint = &target->endpoint;
+    bool wanted = target->most_in_flight > target->share_in_flight ||
+                  target->used_until_us - now_ms * 1000 > WANTED_AHEAD_US + target->share_interval_us ||
+                  (endpoint->state == ENDPOINT_CLOSED && target_wait_ms(target, now_ms) > WANTED_WAIT_MS);
+    target->most_in_flight = endpoint->in_flight;
+    atomic_store_explicit(&target->subscription->gate->wanted, wanted, memory_order_relaxed);
 }
 
 void target_enqueue(struct target *target, struct delivery *delivery, int64_t now_ms) {
@@ -218,6 +261,10 @@ void target_started(struct target *target, struct delivery *delivery, int64_t no
     delivery->counted_as_row = delivery->has_row;
     target->rows_in_flight += delivery->counted_as_row;
     endpoint_started(&target->endpoint, now_ms);
+    if (target->endpoint.in_flight > target->most_in_flight)
+        target->most_in_flight = target->endpoint.in_flight;
+    int64_t used_us = target->used_until_us > now_ms * 1000 ? target->used_until_us : now_ms * 1000;
+    target->used_until_us = used_us + target->share_interval_us * 10 / 9;
 }
 
 void target_ended(struct target *target, struct delivery *delivery, enum endpoint_sign sign, int64_t now_ms) {
@@ -229,15 +276,24 @@ void target_ended(struct target *target, struct delivery *delivery, enum endpoin
 }
 
 /* Rows may use the whole cap while no first attempt waits and half of it otherwise; twice that may be here, so that the
- * endpoint has work while the scheduler fetches more. */
+ * endpoint has work while the scheduler fetches more. Of a rate as many as start soon: those that wait here grow old
+ * under their leases. */
 void target_publish(struct target *target, int64_t now_ms) {
     int32_t may = 0;
-    if (now_ms < target->pause_until_ms)
+    if (target->endpoint.barred)
+        may = 0;
+    else if (now_ms < target->pause_until_ms)
         may = 1;
     else if (target->endpoint.state == ENDPOINT_CLOSED)
         may = 2 * (target->first_count ? (target->endpoint.cap + 1) / 2 : target->endpoint.cap);
     else if (endpoint_slots(&target->endpoint, now_ms) > 0)
         may = 1;
     may -= target->row_count + target->rows_in_flight;
+    if (target->endpoint.interval_ns > 0) {
+        int32_t soon = endpoint_rate_room(&target->endpoint, now_ms, RATE_AHEAD_MS);
+        soon = target->first_count ? soon / 2 : soon;
+        soon = (soon > 1 ? soon : 1) - target->row_count;
+        may = soon < may ? soon : may;
+    }
     atomic_store_explicit(&target->subscription->gate->slots, may > 0 ? may : 0, memory_order_relaxed);
 }

@@ -6,6 +6,7 @@
 #include "base/crypto.h"
 #include "base/heap.h"
 #include "dispatch/delivery.h"
+#include "dispatch/health_note.h"
 #include "webhook/endpoint.h"
 #include "webhook/format.h"
 #include "webhook/signature.h"
@@ -16,15 +17,21 @@ struct target {
     struct uuid id;
     struct subscription *subscription; /* the newest version known here */
     struct endpoint endpoint;
+    struct health_note health;
     struct delivery_list first, rows; /* waiting: first attempts, and schedule rows */
     struct delivery_list in_flight;
     int32_t first_count, row_count, rows_in_flight;
-    bool row_turn;           /* the next one to start is a row */
-    int64_t quickest_us;     /* the soonest answer, doubled every ten seconds; 0: none yet */
-    int32_t new_connections; /* answers that needed one */
-    bool listed;             /* in the lane's list of those that may start something */
-    int64_t pause_until_ms;  /* monotonic; too many look-ups were under way */
-    int64_t busy_at_ms;      /* monotonic; when it last had something to do */
+    bool row_turn; /* the next one to start is a row */
+    /* This process's share of the subscription's own limits, and how much of it is in use. */
+    int32_t share_in_flight;   /* INT32_MAX: no limit */
+    int64_t share_interval_us; /* 0: no rate */
+    int32_t most_in_flight;    /* since the last look */
+    int64_t used_until_us;     /* monotonic: by then the share's rate would have sent what was sent */
+    int64_t quickest_us;       /* the soonest answer, doubled every ten seconds; 0: none yet */
+    int32_t new_connections;   /* answers that needed one */
+    bool listed;               /* in the lane's list of those that may start something */
+    int64_t pause_until_ms;    /* monotonic; too many look-ups were under way */
+    int64_t busy_at_ms;        /* monotonic; when it last had something to do */
     TAILQ_ENTRY(target) link;
     struct target *hash_next;
     struct heap_entry wake;
@@ -51,9 +58,11 @@ bool target_set_version(struct target *target, struct subscription *subscription
  */
 MUST_USE enum status target_prepare(struct target *target, const struct keyring *keyring, struct error *error);
 
-/* Rule S6: an own limit holds for the installation. Its processes share it; where that is less than one each, the
- * endpoint is held, and whoever holds one has the whole limit. */
+/* Rule S6: limits of the subscription's own hold for the installation. Gives the endpoint what this process may use of
+ * them now; where that is nothing, bars it. processes: pulse_processes. */
 void target_share_limit(struct target *target, int32_t processes);
+/* Tells the gate whether more than the share would be of use, from what was used since the last time. */
+void target_judge_share(struct target *target, int64_t now_ms);
 
 void target_enqueue(struct target *target, struct delivery *delivery, int64_t now_ms);
 void target_requeue(struct target *target, struct delivery *delivery); /* at the head */
