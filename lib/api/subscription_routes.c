@@ -251,14 +251,14 @@ static enum status end_change(struct call *call, enum status status, bool keep, 
     return status;
 }
 
-/* What is made active again has all its time: failures of before don't count. */
+/* What it says of its endpoint's health begins anew with the change that makes it active: it is read after that. */
 static enum status write_change(struct call *call, const struct subscription_row *row, bool revived,
                                 struct result **ret_rows, struct error *error) {
-    enum status status = STATUS_OK;
-    if (revived)
-        status = subscriptions_forget_failures(call->connection, call->workspace_id, &row->id, error);
-    if (status == STATUS_OK)
-        status = subscriptions_update(call->connection, row, ret_rows, error);
+    enum status status = subscriptions_update(call->connection, row, ret_rows, error);
+    if (status == STATUS_OK && revived) {
+        result_free(ret_rows);
+        status = subscriptions_get(call->connection, call->workspace_id, &row->id, ret_rows, error);
+    }
     return status;
 }
 

@@ -210,30 +210,17 @@ enum status subscriptions_delete(struct connection *connection, struct span work
     return read_one(connection, &DELETE, workspace_id, id, NULL, error);
 }
 
-static enum status touch_health(struct connection *connection, const struct statement *statement,
-                                struct span workspace_id, const struct uuid *id, struct error *error) {
-    struct params params;
-    params_init(&params);
-    params_text(&params, workspace_id);
-    params_uuid(&params, id);
-    enum status status = connection_run(connection, statement, &params, NULL, error);
-    params_deinit(&params);
-    return status;
-}
-
 enum status subscriptions_lock_health(struct connection *connection, struct span workspace_id, const struct uuid *id,
                                       struct error *error) {
     static const struct statement LOCK = {"SELECT FROM health WHERE workspace_id = $1 AND subscription_id = $2 "
                                           "FOR UPDATE"};
-    return touch_health(connection, &LOCK, workspace_id, id, error);
-}
-
-enum status subscriptions_forget_failures(struct connection *connection, struct span workspace_id,
-                                          const struct uuid *id, struct error *error) {
-    /* warned_at stays: a success tells of the recovery. */
-    static const struct statement FORGET = {"UPDATE health SET failing_since = NULL, last_failure_at = NULL "
-                                            "WHERE workspace_id = $1 AND subscription_id = $2"};
-    return touch_health(connection, &FORGET, workspace_id, id, error);
+    struct params params;
+    params_init(&params);
+    params_text(&params, workspace_id);
+    params_uuid(&params, id);
+    enum status status = connection_run(connection, &LOCK, &params, NULL, error);
+    params_deinit(&params);
+    return status;
 }
 
 /* The key of an order travels as text, which keeps a timestamp's microseconds. */

@@ -54,13 +54,10 @@ MUST_USE enum status subscriptions_lock(struct connection *connection, struct sp
 /* Writes all that is not read only, and updated_at. */
 MUST_USE enum status subscriptions_update(struct connection *connection, const struct subscription_row *row,
                                           struct result **ret_rows, struct error *error);
-/* Takes back what `health` counts towards disabling it, so that one that is made active again has all its time. In the
- * transaction that makes it so. _lock_health is the same transaction's first statement, before subscriptions_lock: who
- * writes health takes the rows in that order. */
+/* The first statement of a transaction that may make it active again, which changes its row of `health` too: who writes
+ * both takes the locks in that order. */
 MUST_USE enum status subscriptions_lock_health(struct connection *connection, struct span workspace_id,
                                                const struct uuid *id, struct error *error);
-MUST_USE enum status subscriptions_forget_failures(struct connection *connection, struct span workspace_id,
-                                                   const struct uuid *id, struct error *error);
 MUST_USE enum status subscriptions_delete(struct connection *connection, struct span workspace_id,
                                           const struct uuid *id, struct error *error);
 
