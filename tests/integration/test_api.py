@@ -224,6 +224,77 @@ def test_pausing_and_reviving(database_only, api):
     assert enable(True) == (True, "active", None)
 
 
+DELIVERY_FIELDS = ["rate_limit_per_second", "delivery_mode", "delay_seconds", "batch_max_events", "batch_max_bytes",
+                   "batch_max_wait_seconds", "filter", "notify_email"]
+
+
+def delivery_of(subscription):
+    return [subscription[name] for name in DELIVERY_FIELDS]
+
+
+def test_when_webhooks_leave_is_a_mode_with_what_belongs_to_it(database_only, api):
+    made = created(api)
+    assert delivery_of(made) == [None, "immediate", None, None, None, None, None, None]
+    assert list(made)[:9] == PRINTED_FIELDS
+
+    def change(**fields):
+        answer = api.patch(one(made), {"updated_by": "u", **fields})
+        assert answer.status == 200, answer
+        assert api.get(one(made)).json == answer.json == api.get(ALL.format("w1")).json["subscriptions"][0]
+        return delivery_of(answer.json)[1:6]
+    assert change(delivery_mode="delayed", delay_seconds=1.5) == ["delayed", 1.5, None, None, None]
+    assert_field(api.patch(one(made), {"updated_by": "u", "batch_max_events": 5}), "batch_max_events")
+    assert_field(api.patch(one(made), {"updated_by": "u", "delay_seconds": None}), "delay_seconds")
+    assert change(name="x") == ["delayed", 1.5, None, None, None]
+    assert change(delay_seconds=2592000) == ["delayed", 2592000, None, None, None]
+    assert change(delivery_mode="batched") == ["batched", None, 100, 65536, 5]
+    assert change(batch_max_events=7, batch_max_wait_seconds=0.1 + 1) == ["batched", None, 7, 65536, 1.1]
+    assert_field(api.patch(one(made), {"updated_by": "u", "delay_seconds": 5}), "delay_seconds")
+    assert change(batch_max_bytes=1048576, batch_max_events=None) == ["batched", None, 100, 1048576, 1.1]
+    row = database_only.db.row("SELECT * FROM subscriptions")
+    assert (row["batch_max_events"], row["batch_max_bytes"], row["batch_max_wait_ms"], row["delay_ms"]) == (
+        None, 1048576, 1100, None)
+    assert change(delivery_mode="immediate") == ["immediate", None, None, None, None]
+    assert change(delivery_mode="batched") == ["batched", None, 100, 65536, 5]
+    made_batched = created(api, delivery_mode="batched", batch_max_events=1000, batch_max_bytes=1024,
+                           batch_max_wait_seconds=86400, rate_limit_per_second=100000, notify_email="ops@example.com",
+                           filter={"payload.amount": {"gte": 100}})
+    assert delivery_of(made_batched) == [100000, "batched", None, 1000, 1024, 86400, {"payload.amount": {"gte": 100}},
+                                         "ops@example.com"]
+    cleared = api.patch(one(made_batched), {"updated_by": "u", "rate_limit_per_second": None, "filter": None,
+                                            "notify_email": None}).json
+    assert delivery_of(cleared) == [None, "batched", None, 1000, 1024, 86400, None, None]
+
+
+def test_a_filter_is_answered_as_it_was_written(database_only, api):
+    text = '{ "payload.price": {"gt": 0.10, "lt": 12345678901234567},\n "payload.name": "\\u00fc\\/" }'
+    made = created(api)
+    answer = api.patch(one(made), raw=('{"filter": ' + text + ', "updated_by": "u"}').encode())
+    assert answer.status == 200, answer
+    assert database_only.db.value("SELECT filter FROM subscriptions") == text
+    assert text in answer.text and text in api.get(one(made)).text and text in api.get(ALL.format("w1")).text
+    assert answer.json["filter"] == json.loads(text)
+
+
+def test_health_is_shown_and_begins_anew_with_the_subscription(database_only, api):
+    made = created(api)
+    assert (made["failing_since"], made["last_success_at"]) == (None, None)
+    database_only.db.execute("INSERT INTO health (workspace_id, subscription_id, last_success_at, last_failure_at, "
+                             "failing_since) SELECT workspace_id, id, '2024-03-10T15:30:00Z', '2024-03-16T15:30:00Z', "
+                             "'2024-03-10T15:30:01.5Z' FROM subscriptions")
+    database_only.db.execute("UPDATE subscriptions SET status = 'disabled', disabled_reason = 'five days'")
+    shown = api.get(one(made)).json
+    assert (shown["status"], shown["disabled_reason"]) == ("disabled", "five days")
+    assert (shown["failing_since"], shown["last_success_at"]) == ("2024-03-10T15:30:01.500Z", "2024-03-10T15:30:00Z")
+    named = api.patch(one(made), {"updated_by": "u", "name": "x"}).json
+    assert (named["status"], named["failing_since"]) == ("disabled", shown["failing_since"])
+    revived = api.patch(one(made), {"updated_by": "u", "is_enabled": True}).json
+    assert (revived["status"], revived["disabled_reason"], revived["failing_since"]) == ("active", None, None)
+    assert revived["last_success_at"] == shown["last_success_at"]
+    assert api.get(one(made)).json == revived
+    assert database_only.db.value("SELECT failing_since IS NULL FROM health")
+
+
 def test_headers_that_were_shown_masked_may_be_sent_back(database_only, api):
     made = created(api, headers={"Authorization": "Bearer abc", "X-A": "1"})
     shown = made["headers"]
@@ -382,10 +453,35 @@ WRONG = [
     ({"headers": {f"h{n}": "v" for n in range(33)}}, "headers", "32"),
     ({"headers": {f"h{n}": "v" * 4000 for n in range(5)}}, "headers", "together"),
     ({"webhok_url": "https://x/"}, "webhok_url", "did you mean webhook_url?"),
-    ({"rate_limit_per_second": 5}, "rate_limit_per_second", "no such field"),
-    ({"delivery_mode": "batched"}, "delivery_mode", "no such field"),
-    ({"filter": {}}, "filter", "no such field"),
-    ({"notify_email": "a@b.c"}, "notify_email", "no such field"),
+    ({"rate_limit_per_second": 0}, "rate_limit_per_second", "1 to 100000"),
+    ({"rate_limit_per_second": 100001}, "rate_limit_per_second", "1 to 100000"),
+    ({"rate_limit_per_second": 2.5}, "rate_limit_per_second", "integer"),
+    ({"delivery_mode": "later"}, "delivery_mode", "immediate, delayed, batched"),
+    ({"delivery_mode": None}, "delivery_mode", "immediate, delayed, batched"),
+    ({"delivery_mode": "delayed"}, "delay_seconds", "wants it"),
+    ({"delivery_mode": "delayed", "delay_seconds": None}, "delay_seconds", "wants it"),
+    ({"delay_seconds": 5}, "delay_seconds", "delayed alone"),
+    ({"delivery_mode": "batched", "delay_seconds": 5}, "delay_seconds", "delayed alone"),
+    ({"delivery_mode": "delayed", "delay_seconds": 0.5}, "delay_seconds", "1 to 2592000"),
+    ({"delivery_mode": "delayed", "delay_seconds": 2592001}, "delay_seconds", "1 to 2592000"),
+    ({"delivery_mode": "delayed", "delay_seconds": "5s"}, "delay_seconds", "1 to 2592000"),
+    ({"batch_max_events": 5}, "batch_max_events", "batched alone"),
+    ({"batch_max_bytes": 5000}, "batch_max_bytes", "batched alone"),
+    ({"delivery_mode": "delayed", "delay_seconds": 5, "batch_max_wait_seconds": 5}, "batch_max_wait_seconds",
+     "batched alone"),
+    ({"delivery_mode": "batched", "batch_max_events": 1001}, "batch_max_events", "1 to 1000"),
+    ({"delivery_mode": "batched", "batch_max_bytes": 1023}, "batch_max_bytes", "1024 to 1048576"),
+    ({"delivery_mode": "batched", "batch_max_wait_seconds": 86401}, "batch_max_wait_seconds", "1 to 86400"),
+    ({"filter": []}, "filter", "object"),
+    ({"filter": {"any": [{"payload.a": 1}, {"payload.b": {"gtt": 1}}]}}, "filter", "any[1].payload.b.gtt"),
+    ({"filter": {"payload.a": {"gt": True}}}, "filter", "payload.a.gt"),
+    ({"filter": {"secrets.a": 1}}, "filter", "secrets"),
+    ({"filter": {"payload.a": "x" * 17000}}, "filter", "16384"),
+    ({"notify_email": "nobody"}, "notify_email", "ops@example.com"),
+    ({"notify_email": "a@b.c\r\nBcc: d@e.f"}, "notify_email", "address"),
+    ({"failing_since": None}, "failing_since", "can't be set"),
+    ({"last_success_at": "2024-03-10"}, "last_success_at", "can't be set"),
+    ({"disabled_reason": None}, "disabled_reason", "can't be set"),
     ({"id": "x"}, "id", "can't be set"),
     ({"status": "active"}, "status", "can't be set"),
 ]
@@ -741,7 +837,7 @@ def test_every_line_of_the_page_runs(database_only):
                               env={**base_environment(), **env}, capture_output=True, text=True, timeout=30, check=False)
         assert done.returncode == 0, f"{line}: {done.stderr}"
         statuses.append(int(done.stdout))
-    assert statuses == [201, 200, 200, 200, 200, 200, 204, 200, 200, 200]
+    assert statuses == [201, 200, 200, 200, 200, 200, 204, 200, 200, 200, 200, 200]
 
 
 def test_the_page_has_a_line_for_each_route():

@@ -7,7 +7,7 @@ from support.process import ROOT
 
 # Columns that are hookcast's own business; everything else of a documented table has to be documented.
 OWN = {
-    "subscriptions": {"headers", "secrets", "rate_limit_per_second", "notify_email", "render_version", "activation", "xid"},
+    "subscriptions": {"headers", "secrets", "notify_email", "render_version", "activation", "xid"},
     "schedule": {"bucket", "kind", "activation", "fence", "record_key", "headers", "body"},
     "progress": {"last_key", "done"},
 }
