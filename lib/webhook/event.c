@@ -15,6 +15,8 @@
 #define TIME_MAX_MS 253402300799999LL
 #define TIME_TEXT_MAX 64
 #define TOPIC_MAX 249 /* Kafka's own limit */
+#define DELIVER_AT_MAX_DAYS 366
+#define DAY_MS (24 * 3600 * 1000LL)
 
 /* id, workspace and type unescaped (each at most 6 bytes of escape for one of text), a workspace quoted from the
  * record's key, a made id and webhook-id. */
@@ -257,6 +259,21 @@ static bool take_time(struct event_draft *draft, enum event_member member, int64
     return true;
 }
 
+/* Measured from the record's timestamp, so that a record means the same at each reading. What is past by the time that
+ * it is taken is sent at once; who takes it sees that. */
+static bool take_deliver_at(struct event_draft *draft, int64_t *ret_ms) {
+    int64_t ms = 0, timestamp_ms = draft->event.timestamp_ms;
+    if (!take_time(draft, MEMBER_DELIVER_AT, &ms)) {
+        return false;
+    }
+    if (timestamp_ms > 0 && ms > timestamp_ms && ms - timestamp_ms > DELIVER_AT_MAX_DAYS * DAY_MS) {
+        return event_reject(draft, "bad_field", "%s: is more than %d days after the record's timestamp",
+                            draft->form->names[MEMBER_DELIVER_AT], DELIVER_AT_MAX_DAYS);
+    }
+    *ret_ms = ms > 0 ? ms : 0;
+    return true;
+}
+
 static bool in_type_alphabet(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
 }
@@ -382,11 +399,8 @@ static bool settle(struct event_draft *draft, const struct event_rules *rules) {
         !take_string(draft, MEMBER_SOURCE, &event->event_source_json) ||
         !take_string(draft, MEMBER_TRIGGERED_BY, &event->triggered_by_json) ||
         !take_time(draft, MEMBER_OCCURRED_AT, &event->occurred_at_ms) ||
-        !take_time(draft, MEMBER_DELIVER_AT, &event->deliver_at_ms)) {
+        !take_deliver_at(draft, &event->deliver_at_ms)) {
         return false;
-    }
-    if (event->deliver_at_ms < 0) {
-        event->deliver_at_ms = 0;
     }
     settle_webhook_id(draft);
     return true;

@@ -53,7 +53,7 @@ struct event {
     struct span triggered_by_json;
     struct json_value payload; /* text SPAN_NONE: absent, rendered as null */
     int64_t occurred_at_ms;
-    int64_t deliver_at_ms;  /* 0: at once */
+    int64_t deliver_at_ms;  /* 0: at once; at most 366 days after the record's timestamp, where it has one */
     struct span webhook_id; /* the id where it matches [A-Za-z0-9_-]{1,64}, else evt_ and a hash of workspace and id */
     struct span traceparent, tracestate; /* SPAN_NONE: absent */
 

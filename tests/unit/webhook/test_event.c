@@ -20,7 +20,7 @@ static void reads_the_native_form(void **state) {
             "{\"id\":\"evt-1\",\"workspace_id\":42,\"workspace_name\":\"Kelly's "
             "\\u00e9\",\"event_type\":\"message.new\","
             "\"event_source\":\"portal\",\"event_triggered_by\":\"kelly@seasalt.ai\",\"occurred_at\":1462216307945,"
-            "\"deliver_at\":\"2030-01-02T03:04:05Z\",\"payload\":{\"a\": 1.50},\"unknown\":[1,2]}"});
+            "\"deliver_at\":\"2024-01-02T03:04:05Z\",\"payload\":{\"a\": 1.50},\"unknown\":[1,2]}"});
     assert_span(event->id_json, "\"evt-1\"");
     assert_span(event->id, "evt-1");
     assert_span(event->webhook_id, "evt-1");
@@ -35,7 +35,7 @@ static void reads_the_native_form(void **state) {
     assert_span(event->record_key, "other");
     assert_span(event->headers, "{}");
     assert_true(event->occurred_at_ms == 1462216307945LL);
-    assert_true(event->deliver_at_ms == 1893553445000LL);
+    assert_true(event->deliver_at_ms == 1704164645000LL);
     assert_true(event->footprint_bytes > sizeof(struct event));
     event_unref(&event);
     assert_null(event);
@@ -138,6 +138,29 @@ static void members_of_a_wrong_type_are_named(void **state) {
     assert_rejected(&(struct sample){.value = value}, "no_workspace", "workspace_id");
     struct event *event = accepted(&(struct sample){.key = "w", .value = value});
     assert_int_equal(event->id.len, 200);
+    event_unref(&event);
+}
+
+/* How far deliver_at may be ahead is measured from the record's timestamp, never from a clock of this process. */
+static void deliver_at_is_a_year_ahead_at_most(void **state) {
+    (void)state;
+    const int64_t year_ms = 366 * 24 * 3600 * 1000LL;
+    char value[100];
+    snprintf(value, sizeof(value), "{\"deliver_at\":%lld}", (long long)(TIMESTAMP + year_ms));
+    struct event *event = accepted(&(struct sample){.key = "w", .value = value});
+    assert_true(event->deliver_at_ms == TIMESTAMP + year_ms);
+    event_unref(&event);
+    snprintf(value, sizeof(value), "{\"deliver_at\":%lld}", (long long)(TIMESTAMP + year_ms + 1));
+    rejects_value(value, "bad_field", "deliver_at: is more than 366 days after the record's timestamp");
+    rejects_value("{\"deliver_at\":\"9999-12-31T23:59:59Z\"}", "bad_field", "deliver_at: is more than 366 days");
+    rejects_value("{\"deliver_at\":\"10000-01-01T00:00:00Z\"}", "bad_field", "deliver_at: expected");
+    /* A record without a timestamp has nothing to measure from. */
+    event = accepted(
+        &(struct sample){.key = "w", .timestamp_ms = -1, .value = "{\"deliver_at\":\"2100-01-01T00:00:00Z\"}"});
+    assert_true(event->deliver_at_ms == 4102444800000LL);
+    event_unref(&event);
+    event = accepted(&(struct sample){.key = "w", .value = "{\"deliver_at\":\"0001-01-01T00:00:00Z\"}"});
+    assert_true(event->deliver_at_ms == 0);
     event_unref(&event);
 }
 
@@ -301,6 +324,7 @@ int main(void) {
         cmocka_unit_test(ids_keep_the_producers_spelling),
         cmocka_unit_test(an_id_that_is_no_header_value_is_hashed),
         cmocka_unit_test(members_of_a_wrong_type_are_named),
+        cmocka_unit_test(deliver_at_is_a_year_ahead_at_most),
         cmocka_unit_test(times_are_ms_or_iso),
         cmocka_unit_test(the_topic_names_the_type),
         cmocka_unit_test(a_workspace_must_be_known),
