@@ -59,7 +59,7 @@ struct command *cmd_dispatch(void) {
                         "SIGTERM gives the partitions up, finishes what is under way, and ends.\n\n"
                         "Example, for a look at it on one machine:\n\n"
                         "  HOOKCAST_INSECURE_DEV=1 hookcast dispatch --allow-http --allow-nets 127.0.0.0/8\n",
-                .use = USE_DATABASE | USE_KAFKA | USE_DISPATCH | USE_WEBHOOK | USE_SECRETS,
+                .use = USE_DATABASE | USE_KAFKA | USE_DISPATCH | USE_WEBHOOK | USE_SECRETS | USE_MAIL,
             },
         .run = run,
     };

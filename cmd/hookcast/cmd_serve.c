@@ -79,7 +79,7 @@ struct command *cmd_serve(void) {
                     "more of either, here or elsewhere, when one is not enough.\n\n"
                     "Example, for a look at it on one machine:\n\n"
                     "  HOOKCAST_INSECURE_DEV=1 hookcast serve --allow-http --allow-nets 127.0.0.0/8\n",
-                .use = USE_DATABASE | USE_KAFKA | USE_DISPATCH | USE_API | USE_WEBHOOK | USE_SECRETS,
+                .use = USE_DATABASE | USE_KAFKA | USE_DISPATCH | USE_API | USE_WEBHOOK | USE_SECRETS | USE_MAIL,
             },
         .run = run,
     };

@@ -13,6 +13,7 @@
 #include "dispatch/intake.h"
 #include "dispatch/jobs.h"
 #include "dispatch/lane.h"
+#include "dispatch/mailer.h"
 #include "dispatch/recorder.h"
 #include "dispatch/scheduler.h"
 #include "dispatch/upkeep.h"
@@ -36,6 +37,7 @@ struct dispatch {
     struct scheduler *scheduler;
     struct intake *intake;
     struct upkeep *upkeep;
+    struct mailer *mailer; /* NULL: there is no mail server */
     struct jobs *jobs;
 };
 
@@ -110,6 +112,8 @@ static enum status make_threads(struct dispatch *dispatch, struct error *error) 
                                            process_id};
     dispatch->scheduler = scheduler_new(&scheduler);
     dispatch->upkeep = upkeep_new(settings);
+    if (*settings->smtp_url)
+        dispatch->mailer = mailer_new(settings);
     struct intake_settings intake = {settings,        dispatch->roster,     dispatch->recorder,
                                      dispatch->lanes, dispatch->lane_count, &dispatch->budget,
                                      &dispatch->pulse};
@@ -145,6 +149,8 @@ void dispatch_start(struct dispatch *dispatch) {
         lane_start(dispatch->lanes[i]);
     watcher_start(dispatch->watcher);
     upkeep_start(dispatch->upkeep);
+    if (dispatch->mailer)
+        mailer_start(dispatch->mailer);
     scheduler_start(dispatch->scheduler);
     intake_start(dispatch->intake);
 }
@@ -171,6 +177,8 @@ void dispatch_stop(struct dispatch *dispatch) {
         lane_stop(dispatch->lanes[i]);
     recorder_stop(dispatch->recorder, deadline_ms);
     jobs_stop(dispatch->jobs);
+    if (dispatch->mailer)
+        mailer_stop(dispatch->mailer);
     upkeep_stop(dispatch->upkeep);
     watcher_stop(dispatch->watcher);
     log_info("dispatch", "stopped", LOG_INT("ms", clock_mono_ms() - began_ms));
@@ -188,6 +196,7 @@ void dispatch_free(struct dispatch **dispatch_ptr) {
     mem_free(dispatch->lanes);
     recorder_free(&dispatch->recorder);
     watcher_free(&dispatch->watcher);
+    mailer_free(&dispatch->mailer);
     upkeep_free(&dispatch->upkeep);
     jobs_free(&dispatch->jobs);
     roster_free(&dispatch->roster);

@@ -1,6 +1,166 @@
+/* An operational event becomes an ordinary one: a record in the native form, as if it had come on the topic of its
+ * type, from partition -1, at the offset that is its row's id. Its events row and its deliveries are written by the
+ * transaction that deletes it from the outbox, so it is brought exactly once, whoever is killed when. */
+#include "base/memory.h"
+#include "core/log.h"
 #include "dispatch/jobs_private.h"
+#include "store/events.h"
+#include "store/outbox.h"
+#include "store/partitions.h"
+#include "store/schedule.h"
+#include "webhook/batch.h"
+#include "webhook/filter.h"
+
+#define TAKE_MAX 50
+#define NO_PARTITION (-1)
+
+/* One transaction's work. */
+struct bringing {
+    struct jobs *jobs;
+    const struct matching *matching;
+    struct partition_bounds days;
+    struct schedule_changes *schedule;
+    struct buffer events;  /* rows */
+    struct buffer skipped; /* struct uuid each, of the event at hand */
+    struct event *kept[2 * TAKE_MAX];
+    size_t kept_count; /* what schedule borrows from */
+    struct event *event;
+    bool matched;
+};
+
+static void bringing_init(struct bringing *bringing, struct jobs *jobs) {
+    *bringing = (struct bringing){.jobs = jobs, .schedule = schedule_changes_new()};
+    buffer_init(&bringing->events, 16 * 1024 * 1024);
+    buffer_init(&bringing->skipped, 16 * 1024 * 1024);
+}
+
+static void bringing_deinit(struct bringing *bringing) {
+    schedule_changes_free(&bringing->schedule);
+    while (bringing->kept_count)
+        event_unref(&bringing->kept[--bringing->kept_count]);
+    buffer_deinit(&bringing->events);
+    buffer_deinit(&bringing->skipped);
+}
+
+static void add_match(void *ctx, struct subscription *subscription) {
+    struct bringing *bringing = ctx;
+    struct event *event = bringing->event;
+    if (subscription->filter && !filter_takes(subscription->filter, event))
+        return;
+    bringing->matched = true;
+    if (subscription->status != SUBSCRIPTION_ACTIVE) {
+        buffer_append(&bringing->skipped, &subscription->id, sizeof(subscription->id));
+        return;
+    }
+    struct schedule_new row = {
+        .key = {event->workspace_id, subscription->id, event->key},
+        .event = event,
+        .attempt = 1,
+        .activation = subscription->activation,
+        .due_in_ms = subscription->delivery_mode == DELIVERY_DELAYED ? subscription->wait_ms : 0,
+    };
+    schedule_changes_new_row(bringing->schedule, &row);
+}
+
+static enum event_verdict read_event(const struct bringing *bringing, const struct outbox_row *row,
+                                     struct event **ret_event, struct event_rejection *ret_rejection) {
+    struct buffer topic, value;
+    buffer_init(&topic, 1024);
+    buffer_init(&value, 1024 * 1024);
+    buffer_span(&topic, bringing->jobs->rules.topic_prefix);
+    buffer_span(&topic, row->event_type);
+    buffer_text(&value, "{\"workspace_id\":");
+    json_quote(row->workspace_id, &value);
+    buffer_text(&value, ",\"event_type\":");
+    json_quote(row->event_type, &value);
+    buffer_text(&value, ",\"event_source\":\"hookcast\",\"occurred_at\":");
+    buffer_int(&value, row->created_at_ms);
+    buffer_text(&value, ",\"payload\":");
+    buffer_span(&value, row->payload);
+    buffer_char(&value, '}');
+    struct event_record record = {
+        .topic = buffer_view(&topic),
+        .partition = NO_PARTITION,
+        .offset = row->id,
+        .timestamp_ms = row->created_at_ms,
+        .key = row->workspace_id,
+        .value = buffer_view(&value),
+    };
+    enum event_verdict verdict = event_read(&record, &bringing->jobs->rules, ret_event, ret_rejection);
+    buffer_deinit(&topic);
+    buffer_deinit(&value);
+    return verdict;
+}
+
+static void bring(struct bringing *bringing, const struct outbox_row *row) {
+    struct event_rejection rejection = {.code = ""};
+    if (read_event(bringing, row, &bringing->event, &rejection) != EVENT_ACCEPTED) {
+        log_error("jobs", "an operational event can't be read and is dropped", LOG_SPAN("type", row->event_type),
+                  LOG_TEXT("error", rejection.reason.text));
+        return;
+    }
+    bringing->kept[bringing->kept_count++] = bringing->event;
+    bringing->matched = false;
+    buffer_reset(&bringing->skipped);
+    matching_each(bringing->matching, bringing->event->workspace_id, bringing->event->event_type, add_match, bringing);
+    if (bringing->matched)
+        events_row(&bringing->events, partitions_clamp(&bringing->days, bringing->days.now_ms), bringing->event,
+                   (const struct uuid *)(void *)bringing->skipped.data, bringing->skipped.len / sizeof(struct uuid));
+}
+
+static enum status bring_all(struct bringing *bringing, const struct result *taken, struct error *error) {
+    struct connection *connection = bringing->jobs->connection;
+    enum status status = partitions_read_bounds(connection, &bringing->days, error);
+    if (status != STATUS_OK)
+        return status;
+    bringing->matching = roster_begin(bringing->jobs->settings.roster);
+    for (int i = 0; i < result_rows(taken); i++) {
+        struct outbox_row row;
+        outbox_row_read(taken, i, &row);
+        bring(bringing, &row);
+    }
+    roster_end(bringing->jobs->settings.roster);
+    CHECK(!bringing->events.overflowed && !bringing->skipped.overflowed);
+    status = events_copy(connection, buffer_view(&bringing->events), error);
+    if (status == STATUS_OK && !schedule_changes_is_empty(bringing->schedule))
+        status = schedule_write(connection, bringing->schedule, error);
+    return status;
+}
+
+static enum status take_and_bring(struct jobs *jobs, int *ret_taken, struct error *error) {
+    struct result *taken = NULL;
+    struct bringing bringing;
+    bringing_init(&bringing, jobs);
+    enum status status = outbox_take(jobs->connection, TAKE_MAX, &taken, error);
+    if (status == STATUS_OK && result_rows(taken) > 0)
+        status = bring_all(&bringing, taken, error);
+    if (status == STATUS_OK && result_rows(taken) > 0)
+        status = outbox_delete(jobs->connection, taken, error);
+    if (status == STATUS_OK)
+        *ret_taken = result_rows(taken);
+    result_free(&taken);
+    bringing_deinit(&bringing);
+    return status;
+}
 
 enum status jobs_outbox(struct jobs *jobs, bool *ret_more, struct error *error) {
-    (void)jobs, (void)ret_more, (void)error;
-    return STATUS_OK;
+    bool has_rows = false;
+    int taken = 0;
+    if (!roster_is_loaded(jobs->settings.roster))
+        return STATUS_OK; /* who subscribes is not known yet */
+    enum status status = outbox_has_rows(jobs->connection, &has_rows, error);
+    if (status != STATUS_OK || !has_rows)
+        return status;
+    status = connection_exec(jobs->connection, "BEGIN", error);
+    if (status == STATUS_OK)
+        status = take_and_bring(jobs, &taken, error);
+    if (status == STATUS_OK) {
+        status = connection_exec(jobs->connection, "COMMIT", error);
+    } else if (status != STATUS_UNAVAILABLE) {
+        struct error ignored;
+        if (connection_exec(jobs->connection, "ROLLBACK", &ignored) != STATUS_OK)
+            connection_close(jobs->connection);
+    }
+    *ret_more |= status == STATUS_OK && taken == TAKE_MAX;
+    return status;
 }
