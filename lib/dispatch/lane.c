@@ -301,7 +301,8 @@ static bool may_start_more(struct lane *lane, const struct target *target, int64
 
 static void start_target(struct lane *lane, struct target *target, int64_t now_ms) {
     struct delivery *delivery;
-    target_share_limit(target, pulse_processes(lane->settings.pulse, clock_mono_ms()));
+    if (target_has_limits(target)) /* the clock is read anew: this process may have been frozen */
+        target_share_limit(target, pulse_processes(lane->settings.pulse, clock_mono_ms()));
     while (!lane_is_full(lane) && target_has_waiting(target) && may_start_more(lane, target, now_ms)) {
         delivery = target_dequeue(target);
         if (may_start(lane, delivery, now_ms))
@@ -379,13 +380,16 @@ static void tick_target(struct lane *lane, struct target *target) {
         give_place(lane, delivery);
     }
     bool has_pulse = pulse_is_fresh(lane->settings.pulse, now_ms);
-    target_share_limit(target, pulse_processes(lane->settings.pulse, clock_mono_ms()));
+    target_share_limit(target, pulse_processes(lane->settings.pulse, now_ms));
     target_judge_share(target, now_ms);
-    if (target->endpoint.barred && has_pulse && pulse_knows_others(lane->settings.pulse, now_ms)) {
+    if (target->endpoint.barred && target_has_waiting(target) && has_pulse &&
+        pulse_knows_others(lane->settings.pulse, now_ms)) {
         /* Another one's turn: rows go back to where it finds them. */
         atomic_store_explicit(&target->subscription->gate->held, true, memory_order_relaxed);
         lane_end_waiting(lane, target, OUTCOME_PARKED);
     }
+    if (target_has_limits(target) && endpoint_slots(&target->endpoint, now_ms) > 0)
+        lane_list_target(lane, target); /* its share may have grown */
     int64_t wait_ms = target_wait_ms(target, now_ms);
     bool behind = wait_ms > BEHIND_WAIT_MS && lane_endpoint_is_slow(lane, target, now_ms);
     atomic_store_explicit(&target->subscription->gate->behind, behind, memory_order_relaxed);

@@ -4,11 +4,15 @@
 
 static void on_delivery(struct lane *lane, struct delivery *delivery) {
     struct target *target = lane_target_for(lane, delivery->subscription);
-    target_share_limit(target, atomic_load_explicit(&lane->settings.pulse->processes, memory_order_relaxed));
+    int64_t now_ms = loop_now_ms(lane->loop);
+    target_share_limit(target, pulse_processes(lane->settings.pulse, now_ms));
     bool active = target->subscription->status == SUBSCRIPTION_ACTIVE;
+    /* Rule S6: without a share it is held from the start. */
+    if (target->endpoint.barred && pulse_knows_others(lane->settings.pulse, now_ms))
+        atomic_store_explicit(&target->subscription->gate->held, true, memory_order_relaxed);
     bool held = atomic_load_explicit(&target->subscription->gate->held, memory_order_relaxed);
     if (active && (!held || delivery->has_row)) {
-        target_enqueue(target, delivery, loop_now_ms(lane->loop));
+        target_enqueue(target, delivery, now_ms);
         lane_list_target(lane, target);
         return;
     }

@@ -76,6 +76,8 @@ static enum status look_at_rank(struct scheduler *scheduler, int64_t now_ms, str
     int count = 1, rank = 0;
     if (now_ms < scheduler->rank_at_ms)
         return STATUS_OK;
+    /* Of two processes that find each other after a gap, the later one finds the other only if that has beaten. */
+    bool beaten = pulse_is_fresh(scheduler->settings.pulse, now_ms);
     enum status status = process_rank(scheduler->connection, &scheduler->settings.process_id, &count, &rank, error);
     if (status != STATUS_OK)
         return status;
@@ -83,8 +85,12 @@ static enum status look_at_rank(struct scheduler *scheduler, int64_t now_ms, str
     for (int bucket = 0; bucket < 16; bucket++)
         if (bucket % count == rank)
             scheduler->buckets |= (uint16_t)(1u << bucket);
-    atomic_store_explicit(&scheduler->settings.pulse->processes, count, memory_order_relaxed);
-    scheduler->rank_at_ms = now_ms + RANK_EVERY_MS;
+    if (beaten) {
+        crowd_saw(&scheduler->crowd, count, now_ms);
+        atomic_store_explicit(&scheduler->settings.pulse->processes, scheduler->crowd.divisor, memory_order_relaxed);
+        scheduler->ranked_ms = now_ms;
+    }
+    scheduler->rank_at_ms = now_ms + (beaten ? RANK_EVERY_MS : IDLE_PAUSE_MS);
     return STATUS_OK;
 }
 
@@ -138,6 +144,14 @@ static bool may_claim(struct scheduler *scheduler) {
            !atomic_load(&scheduler->stopping);
 }
 
+/* Shares of limits are good for as long as both were read lately. */
+static void note_look(struct scheduler *scheduler) {
+    int64_t ranked_ms = scheduler->ranked_ms, listed_ms = scheduler->listed_ms;
+    if (ranked_ms && listed_ms)
+        atomic_store_explicit(&scheduler->settings.pulse->looked_ms, ranked_ms < listed_ms ? ranked_ms : listed_ms,
+                              memory_order_release);
+}
+
 static enum status do_round(struct scheduler *scheduler, enum pace *ret_pace, struct error *error) {
     int64_t now_ms = clock_mono_ms();
     enum status status = open_connection(scheduler, error);
@@ -148,6 +162,7 @@ static enum status do_round(struct scheduler *scheduler, enum pace *ret_pace, st
     if (status != STATUS_OK || !may_claim(scheduler))
         return status;
     status = scheduler_look_at_holds(scheduler, now_ms, error);
+    note_look(scheduler);
     if (status == STATUS_OK && scheduler->buckets)
         status = scheduler_due(scheduler, scheduler->buckets, 0, ret_pace, error);
     if (status == STATUS_OK)

@@ -38,10 +38,17 @@ static void set_mine(struct scheduler *scheduler, struct hold *hold, bool mine) 
     hold->mine = mine;
 }
 
+/* A part is told in one order with what the lane says of its use: see target_share_limit. */
+static void tell_part(struct hold *hold, struct gate *gate) {
+    hold->told = share_part(&hold->share);
+    atomic_store(&gate->part, hold->told);
+}
+
 static void set_gate(struct scheduler *scheduler, struct hold *hold, bool held) {
     struct subscription *subscription = roster_find(scheduler->settings.roster, &hold->id);
     if (!subscription)
         return; /* not known yet: it is tried again at the next look */
+    tell_part(hold, subscription->gate);
     atomic_store_explicit(&subscription->gate->held, held, memory_order_relaxed);
     hold->gated = held;
     subscription_unref(&subscription);
@@ -58,12 +65,14 @@ void scheduler_learn_hold(struct scheduler *scheduler, const struct holds_row *r
     }
     hold->seen = scheduler->listing;
     set_mine(scheduler, hold, row->mine);
-    if (!hold->gated)
+    share_learn(&hold->share, row->mine ? HOLDER_THIS : row->expired ? HOLDER_NOBODY : HOLDER_ANOTHER, clock_mono_ms());
+    if (!hold->gated || hold->told != share_part(&hold->share))
         set_gate(scheduler, hold, true);
 }
 
 static void forget(struct scheduler *scheduler, struct hold **place) {
     struct hold *hold = *place;
+    share_learn(&hold->share, HOLDER_NONE, clock_mono_ms());
     set_gate(scheduler, hold, false);
     set_mine(scheduler, hold, false);
     *place = hold->hash_next;
@@ -89,10 +98,12 @@ void scheduler_forget_holds(struct scheduler *scheduler) {
 
 static enum status list_holds(struct scheduler *scheduler, bool *ret_expired, struct error *error) {
     struct result *rows = NULL;
+    int64_t now_ms = clock_mono_ms();
     enum status status = holds_list(scheduler->connection, &scheduler->settings.process_id, &rows, error);
     if (status != STATUS_OK)
         return status;
     scheduler->listing++;
+    scheduler->listed_ms = now_ms;
     *ret_expired = false;
     for (int i = 0; i < result_rows(rows); i++) {
         struct holds_row row;
@@ -130,6 +141,7 @@ struct drain {
     struct schedule_key endpoints[DRAIN_ENDPOINTS];
     struct subscription *subscriptions[DRAIN_ENDPOINTS]; /* references */
     int slots[DRAIN_ENDPOINTS], given[DRAIN_ENDPOINTS];
+    bool may_end[DRAIN_ENDPOINTS];
     int slots_left;
     int64_t now_ms, timeout_ms;
     /* Those in which nothing seems to wait. */
@@ -141,16 +153,42 @@ static struct schedule_key endpoint_of(const struct hold *hold) {
     return (struct schedule_key){span_of(hold->workspace_id), hold->id, UUID_NIL};
 }
 
+static void try_to_end(struct drain *drain, struct hold *hold) {
+    if (drain->end_count == DRAIN_ENDPOINTS || drain->now_ms < hold->end_at_ms)
+        return;
+    hold->end_at_ms = drain->now_ms + END_EVERY_MS;
+    drain->ends[drain->end_count++] = endpoint_of(hold);
+}
+
+/* Rule S6, for an endpoint with limits of its own. Where less than one is left for each process nothing is sent at the
+ * end of a hold: it ends, or, when something came meanwhile, goes on. Returns whether it may be drained. */
+static bool visit_limited(struct scheduler *scheduler, struct drain *drain, struct hold *hold,
+                          const struct subscription *subscription, bool *ret_may_end) {
+    struct gate *gate = subscription->gate;
+    int32_t processes = atomic_load_explicit(&scheduler->settings.pulse->processes, memory_order_relaxed);
+    bool scarce = share_is_scarce(subscription->max_in_flight, subscription->rate_per_second, processes);
+    bool missed = scarce && hold->share.state == SHARE_LEAVING && hold->end_at_ms > hold->share.since_ms;
+    bool wanted = missed || atomic_load_explicit(&gate->wanted, memory_order_relaxed);
+    share_tick(&hold->share, processes == 1, wanted, scarce, drain->now_ms);
+    if (hold->told != share_part(&hold->share))
+        tell_part(hold, gate);
+    *ret_may_end = share_may_end(&hold->share) && !atomic_load(&gate->whole);
+    if (scarce && hold->share.state == SHARE_LEAVING && *ret_may_end)
+        try_to_end(drain, hold);
+    return hold->told != PART_NOTHING;
+}
+
 /* Nothing is sent to one that is not active: its rows are swept, and then its hold is over. */
 static void visit(struct scheduler *scheduler, struct drain *drain, struct hold *hold,
                   struct subscription *subscription) {
+    bool may_end = true;
     if (!subscription || subscription->status != SUBSCRIPTION_ACTIVE) {
-        if (drain->end_count == DRAIN_ENDPOINTS || drain->now_ms < hold->end_at_ms)
-            return;
-        hold->end_at_ms = drain->now_ms + END_EVERY_MS;
-        drain->ends[drain->end_count++] = endpoint_of(hold);
+        try_to_end(drain, hold);
         return;
     }
+    if ((subscription->max_in_flight || subscription->rate_per_second) &&
+        !visit_limited(scheduler, drain, hold, subscription, &may_end))
+        return;
     if (!scheduler_lane_has_room(scheduler, &hold->id))
         return;
     int most = drain->slots_left < DRAIN_ROWS_EACH ? drain->slots_left : DRAIN_ROWS_EACH;
@@ -163,6 +201,7 @@ static void visit(struct scheduler *scheduler, struct drain *drain, struct hold 
     drain->endpoints[drain->count] = endpoint_of(hold);
     drain->subscriptions[drain->count] = subscription_ref(subscription);
     drain->slots[drain->count] = slots;
+    drain->may_end[drain->count] = may_end;
     drain->given[drain->count++] = 0;
 }
 
@@ -205,7 +244,8 @@ static enum status drain_chosen(struct scheduler *scheduler, struct drain *drain
             /* Nothing more waits and the endpoint has room: new deliveries may go to it again, before the hold has
              * ended. */
             atomic_store_explicit(&drain->subscriptions[i]->gate->held, false, memory_order_relaxed);
-            drain->ends[drain->end_count++] = drain->endpoints[i];
+            if (drain->may_end[i])
+                drain->ends[drain->end_count++] = drain->endpoints[i];
         }
         subscription_unref(&drain->subscriptions[i]);
     }

@@ -8,6 +8,7 @@
 #include "db/connection.h"
 #include "dispatch/scheduler.h"
 #include "store/schedule.h"
+#include "webhook/share.h"
 #include <pthread.h>
 #include <sys/queue.h>
 
@@ -28,6 +29,8 @@ struct hold {
     char *workspace_id;
     bool mine;  /* leased to this process, and in `mine` below */
     bool gated; /* its gate was told */
+    struct share share;
+    enum share_part told; /* of it, to the gate */
     uint64_t seen;
     int64_t end_at_ms; /* monotonic: when to look again whether it is over */
     TAILQ_ENTRY(hold) link;
@@ -47,6 +50,8 @@ struct scheduler {
     int64_t retry_pause_ms;
 
     uint16_t buckets; /* a set of bits: this process's share */
+    struct crowd crowd;
+    int64_t ranked_ms, listed_ms; /* monotonic: when it last read who lives, and who holds what */
     int64_t rank_at_ms, others_at_ms, holds_at_ms, renew_at_ms, stats_at_ms, sweep_at_ms; /* monotonic: when next */
     int per_bucket;
 

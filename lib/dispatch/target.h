@@ -61,6 +61,9 @@ MUST_USE enum status target_prepare(struct target *target, const struct keyring 
 /* Rule S6: limits of the subscription's own hold for the installation. Gives the endpoint what this process may use of
  * them now; where that is nothing, bars it. processes: pulse_processes. */
 void target_share_limit(struct target *target, int32_t processes);
+static inline bool target_has_limits(const struct target *target) {
+    return target->subscription->max_in_flight > 0 || target->subscription->rate_per_second > 0;
+}
 /* Tells the gate whether more than the share would be of use, from what was used since the last time. */
 void target_judge_share(struct target *target, int64_t now_ms);
 

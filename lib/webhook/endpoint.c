@@ -2,7 +2,16 @@
 
 /* The cap is found as TCP finds its window: it doubles by the round until the endpoint first asks to slow down, halves
  * then, and from there on grows by one a round. Bad answers come in bursts, since all that was under way when an
- * endpoint stumbled fails together: such a burst cuts once. */
+ * endpoint stumbled fails together: such a burst cuts once.
+ *
+ * The rate is a time, that of the next start, which each start moves on by one interval: from where it was, when the
+ * start came late or a little early, and from now, when the endpoint has been idle. So nothing is saved up, and a lane
+ * whose rounds come late by no more than the tolerance loses nothing. Nanoseconds, since the interval of a third of
+ * 100,000/s is no whole number of microseconds. */
+
+#define NS_PER_MS 1000000LL
+#define NS_PER_S 1000000000LL
+#define TOLERANCE_NS (ENDPOINT_RATE_TOLERANCE_MS * NS_PER_MS)
 
 static const bool MOVES[][3] = {
     /* to:                 CLOSED OPEN   HALF_OPEN */
@@ -83,7 +92,39 @@ void endpoint_set_max(struct endpoint *endpoint, int32_t max_in_flight) {
     check_invariants(endpoint);
 }
 
-int32_t endpoint_slots(const struct endpoint *endpoint, int64_t now_ms) {
+void endpoint_set_rate(struct endpoint *endpoint, int32_t per_second, int32_t processes) {
+    CHECK(per_second < 1 || processes >= 1);
+    int64_t interval_ns = per_second < 1 ? 0 : NS_PER_S * processes / per_second;
+    /* Counted from the last start. */
+    if (interval_ns != 0 && endpoint->interval_ns != 0) {
+        endpoint->next_ns += interval_ns - endpoint->interval_ns;
+    }
+    endpoint->interval_ns = interval_ns;
+}
+
+void endpoint_bar(struct endpoint *endpoint, bool barred) {
+    endpoint->barred = barred;
+}
+
+int32_t endpoint_rate_room(const struct endpoint *endpoint, int64_t now_ms, int64_t ahead_ms) {
+    if (endpoint->interval_ns == 0) {
+        return INT32_MAX;
+    }
+    int64_t now_ns = now_ms * NS_PER_MS;
+    int64_t next_ns = endpoint->next_ns > now_ns ? endpoint->next_ns : now_ns;
+    int64_t room_ns = now_ns + ahead_ms * NS_PER_MS + TOLERANCE_NS - next_ns;
+    if (room_ns < 0) {
+        return 0;
+    }
+    int64_t room = room_ns / endpoint->interval_ns + 1;
+    return room < INT32_MAX ? (int32_t)room : INT32_MAX;
+}
+
+bool endpoint_rate_is_spent(const struct endpoint *endpoint, int64_t now_ms) {
+    return endpoint->interval_ns != 0 && endpoint->next_ns > now_ms * NS_PER_MS;
+}
+
+static int32_t cap_room(const struct endpoint *endpoint, int64_t now_ms) {
     if (endpoint->state == ENDPOINT_OPEN) {
         /* What hangs from before must not put the probe off. */
         return now_ms >= endpoint->probe_at_ms ? 1 : 0;
@@ -91,14 +132,30 @@ int32_t endpoint_slots(const struct endpoint *endpoint, int64_t now_ms) {
     return endpoint->cap > endpoint->in_flight ? endpoint->cap - endpoint->in_flight : 0;
 }
 
+int32_t endpoint_slots(const struct endpoint *endpoint, int64_t now_ms) {
+    int32_t cap = cap_room(endpoint, now_ms), rate = endpoint_rate_room(endpoint, now_ms, 0);
+    return endpoint->barred ? 0 : cap < rate ? cap : rate;
+}
+
 int64_t endpoint_wake_ms(const struct endpoint *endpoint) {
-    return endpoint->state == ENDPOINT_OPEN ? endpoint->probe_at_ms : -1;
+    bool open = endpoint->state == ENDPOINT_OPEN;
+    bool rate = endpoint->interval_ns != 0 && (open || endpoint->cap > endpoint->in_flight);
+    int64_t wake_ms = open ? endpoint->probe_at_ms : -1;
+    int64_t start_ms = (endpoint->next_ns - TOLERANCE_NS + NS_PER_MS - 1) / NS_PER_MS;
+    if (endpoint->barred) {
+        return -1;
+    }
+    return rate && start_ms > wake_ms ? start_ms : wake_ms;
 }
 
 void endpoint_started(struct endpoint *endpoint, int64_t now_ms) {
     CHECK(endpoint_slots(endpoint, now_ms) > 0);
     if (endpoint->state == ENDPOINT_OPEN) {
         move_to(endpoint, ENDPOINT_HALF_OPEN, now_ms);
+    }
+    if (endpoint->interval_ns != 0) {
+        int64_t now_ns = now_ms * NS_PER_MS;
+        endpoint->next_ns = (endpoint->next_ns > now_ns ? endpoint->next_ns : now_ns) + endpoint->interval_ns;
     }
     endpoint->in_flight++;
     check_invariants(endpoint);

@@ -1,6 +1,6 @@
 /* How many webhooks may be under way to one endpoint: an in-flight cap that adapts, from 0 (open circuit) to its
- * maximum. One state machine, embedded in what the lane keeps for a subscription. Pure: time comes in as monotonic ms.
- * docs/endpoint-health.md tells it at length.
+ * maximum. One state machine, embedded in what the lane keeps for a subscription; and, where the endpoint has one, the
+ * rate at which webhooks may start. Pure: time comes in as monotonic ms. docs/endpoint-health.md tells it at length.
  *
  *             3 bad answers in a row at cap 1,          the probe starts
  *             or 5 network failures in a row            when it is due
@@ -22,6 +22,8 @@
 #define ENDPOINT_BAD_AT_ONE 3       /* slow-downs or network failures in a row at cap 1 that open the circuit */
 #define ENDPOINT_NETWORK_FAILURES 5 /* in a row at any cap, likewise */
 
+#define ENDPOINT_RATE_TOLERANCE_MS 8 /* a start may come so much before its time, so that late ones lose nothing */
+
 enum endpoint_state { ENDPOINT_CLOSED, ENDPOINT_OPEN, ENDPOINT_HALF_OPEN };
 
 struct endpoint {
@@ -37,6 +39,9 @@ struct endpoint {
     int64_t pause_ms;    /* of the next open period */
     int64_t probe_at_ms; /* OPEN: when a probe may start */
     int64_t last_cut_ms;
+    bool barred;         /* nothing may start, whatever cap and rate say */
+    int64_t interval_ns; /* from one start to the next; 0: no rate */
+    int64_t next_ns;     /* monotonic: the time of the next start; in the past: it may come at once */
 };
 
 /* max_in_flight below 1: the default. */
@@ -44,9 +49,20 @@ void endpoint_init(struct endpoint *endpoint, int32_t max_in_flight);
 /* Takes effect at once downwards; upwards the cap grows as ever. */
 void endpoint_set_max(struct endpoint *endpoint, int32_t max_in_flight);
 
+/* Starts are spaced evenly, per_second / processes of them in a second. per_second below 1: no rate. What was not used
+ * is lost: an endpoint that was idle begins as any other does. Takes effect from the next start on. */
+void endpoint_set_rate(struct endpoint *endpoint, int32_t per_second, int32_t processes);
+/* While it is barred nothing starts; what is under way ends as ever. */
+void endpoint_bar(struct endpoint *endpoint, bool barred);
+
 /* How many may start now. */
 int32_t endpoint_slots(const struct endpoint *endpoint, int64_t now_ms);
-/* When endpoint_slots may grow without an answer: the probe's time; -1: only by an answer. */
+/* How many starts the rate has room for until ahead_ms from now; INT32_MAX: it has no rate. */
+int32_t endpoint_rate_room(const struct endpoint *endpoint, int64_t now_ms, int64_t ahead_ms);
+/* What waits now waits for the rate. */
+bool endpoint_rate_is_spent(const struct endpoint *endpoint, int64_t now_ms);
+/* When endpoint_slots may grow without an answer: the time of the probe, or of the rate's next start; -1: only by an
+ * answer, or when it is no longer barred. */
 int64_t endpoint_wake_ms(const struct endpoint *endpoint);
 
 /* A webhook went on its way. CHECKed: there was a slot. */

@@ -33,14 +33,18 @@ enum delivery_mode { DELIVERY_IMMEDIATE, DELIVERY_DELAYED, DELIVERY_BATCHED };
 enum signature_style { SIGNATURE_STANDARD, SIGNATURE_HEX, SIGNATURE_BOTH, SIGNATURE_NONE };
 
 /* How the sending side of an endpoint stands, for those in other threads who decide where a delivery goes. Written by
- * its lane (slots, behind), by intake (queued up) and by the scheduler (held). Lives as long as a version refers to
- * it. */
+ * its lane (slots, behind, whole, wanted), by intake (queued up) and by the scheduler (held, part). Lives as long as a
+ * version refers to it. */
 struct gate {
     _Atomic int refs;
     _Atomic int32_t queued; /* deliveries handed to the lane and not yet started */
     _Atomic int32_t slots;  /* due rows that the lane would start at once; of a new gate what an endpoint starts with */
     _Atomic bool behind;    /* deliveries wait for the endpoint, not for the lane, and not for a moment only */
     _Atomic bool held;      /* new deliveries go to the schedule as held rows */
+    /* Of limits of the subscription's own (webhook/share.h). */
+    _Atomic uint8_t part; /* enum share_part: what this process may use */
+    _Atomic bool whole;   /* more than this process's share is in use */
+    _Atomic bool wanted;  /* more than this process's share would be of use */
 };
 
 /* What a version is made from; everything is copied. */

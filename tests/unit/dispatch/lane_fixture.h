@@ -157,6 +157,7 @@ static struct {
 /* Fresh for as long as a test may take. */
 static inline void pulse_beats(void) {
     atomic_store(&bench.pulse.beat_ms, clock_mono_ms() + 3600 * 1000);
+    atomic_store(&bench.pulse.looked_ms, clock_mono_ms() + 3600 * 1000);
 }
 
 static inline void pulse_stops(void) {
@@ -174,6 +175,7 @@ static inline int bench_open(void **state) {
                                        .retry_schedule_ms = {5000},
                                        .retry_count = 1};
     bench.budget = (struct budget){.deliveries = 0};
+    atomic_store(&bench.pulse.processes, 1);
     TAILQ_INIT(&recorder.outcomes);
     receiver_open();
     if (guard_new("127.0.0.0/8", &bench.guard, &error) != STATUS_OK ||

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "lane_fixture.h"
+#include "webhook/share.h"
 
 #include <netinet/in.h>
 #include <unistd.h>
@@ -112,18 +113,75 @@ static void test_processes_share_a_limit(void **state) {
         bench_deliver(offset, shared, NULL);
     WAIT_FOR(receiver.waiting == 1);
     assert_int_equal(shared->gate->queued, 4);
-    /* Less than one each: whoever holds the endpoint sends, and nobody else. */
+    /* Less than one each: whoever holds the endpoint sends, and nobody else. What has a row goes back to it. */
     bench_deliver(20, scarce, NULL);
     WAIT_FOR(outcomes_of(OUTCOME_PARKED, 20) == 1);
     assert_true(scarce->gate->held);
     bench_deliver_row(fixture_row(21, scarce));
-    WAIT_FOR(outcomes_of(OUTCOME_ATTEMPTED, 21) == 1);
+    WAIT_FOR(outcomes_of(OUTCOME_PARKED, 21) == 1);
+    WAIT_FOR(scarce->gate->slots == 0);
+    atomic_store(&scarce->gate->part, PART_WHOLE);
+    WAIT_FOR(scarce->gate->slots > 0);
+    assert_true(scarce->gate->whole);
+    bench_deliver_row(fixture_row(22, scarce));
+    WAIT_FOR(outcomes_of(OUTCOME_ATTEMPTED, 22) == 1);
+    /* Taken back, it is given back. */
+    atomic_store(&scarce->gate->part, PART_SHARE);
+    WAIT_FOR(!scarce->gate->whole && scarce->gate->slots == 0);
     receiver_let_go();
     WAIT_FOR(outcomes_of(OUTCOME_ATTEMPTED, -1) == 6);
     assert_int_equal(receiver.most_waiting, 1);
-    atomic_store(&bench.pulse.processes, 1);
     subscription_unref(&shared);
     subscription_unref(&scarce);
+}
+
+/* Starts are even, also while the lane has nothing else to do; first attempts and rows take turns. */
+static void test_a_rate_is_kept(void **state) {
+    (void)state;
+    enum { EVENTS = 30, PER_SECOND = 50 };
+    char url[128];
+    bench_url("/200", url, sizeof(url));
+    struct subscription_spec spec = fixture_spec(1, url);
+    spec.rate_per_second = PER_SECOND;
+    struct subscription *subscription = fixture_subscription_of(&spec, NULL);
+    int64_t began_ms = clock_mono_ms();
+    for (int64_t offset = 0; offset < EVENTS; offset++)
+        bench_deliver(offset, subscription, NULL);
+    for (int64_t offset = EVENTS; offset < 2 * EVENTS; offset++)
+        bench_deliver_row(fixture_row(offset, subscription));
+    WAIT_FOR(outcomes_of(OUTCOME_ATTEMPTED, -1) >= EVENTS);
+    int64_t took_ms = clock_mono_ms() - began_ms;
+    assert_in_range(took_ms, 1000 * (EVENTS - 1) / PER_SECOND - ENDPOINT_RATE_TOLERANCE_MS, 10000);
+    int rows = 0;
+    for (int64_t offset = EVENTS; offset < 2 * EVENTS; offset++)
+        rows += outcomes_of(OUTCOME_ATTEMPTED, offset);
+    assert_in_range(rows, EVENTS / 2 - 1, EVENTS / 2 + 1);
+    WAIT_FOR(outcomes_of(OUTCOME_ATTEMPTED, -1) == 2 * EVENTS);
+    struct delivery *delivery;
+    int64_t before_ms = INT64_MIN / 2;
+    TAILQ_FOREACH (delivery, &recorder.outcomes, link) {
+        assert_true(delivery->started_ms - before_ms >= 1000 / PER_SECOND - ENDPOINT_RATE_TOLERANCE_MS);
+        before_ms = delivery->started_ms;
+    }
+    bench_expect_empty(subscription);
+    subscription_unref(&subscription);
+}
+
+/* Nobody knows how many share a limit: nothing with a limit starts, everything else goes on. */
+static void test_without_a_look_at_the_others_no_limit_is_used(void **state) {
+    (void)state;
+    struct subscription *limited = bench_subscription(1, "/200", 5), *free_one = bench_subscription(2, "/200", 0);
+    atomic_store(&bench.pulse.looked_ms, clock_mono_ms() - PULSE_LOOK_LIMIT_MS);
+    bench_deliver(1, limited, NULL);
+    bench_deliver(2, free_one, NULL);
+    WAIT_FOR(outcomes_of(OUTCOME_ATTEMPTED, 2) == 1);
+    assert_int_equal(outcomes_all(), 1);
+    assert_false(limited->gate->held);
+    atomic_store(&bench.pulse.looked_ms, clock_mono_ms() + 3600 * 1000);
+    WAIT_FOR(outcomes_of(OUTCOME_ATTEMPTED, 1) == 1);
+    bench_expect_empty(limited);
+    subscription_unref(&limited);
+    subscription_unref(&free_one);
 }
 
 /* Rule S5: intake's part of what is held goes to the schedule; a row is what the holder drains. */
@@ -386,6 +444,8 @@ int main(void) {
         LANE_TEST(test_what_cannot_be_made_fails_and_sends_nothing),
         LANE_TEST(test_no_more_under_way_than_the_cap),
         LANE_TEST(test_processes_share_a_limit),
+        LANE_TEST(test_a_rate_is_kept),
+        LANE_TEST(test_without_a_look_at_the_others_no_limit_is_used),
         LANE_TEST(test_a_held_gate_lets_only_rows_through),
         LANE_TEST(test_a_paused_subscription_gets_nothing_more),
         LANE_TEST(test_what_waits_is_sent_by_the_newest_version),

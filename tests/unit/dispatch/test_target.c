@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "dispatch_fixture.h"
+#include "webhook/share.h"
 
 static struct keyring *keyring;
 static struct error error;
@@ -190,6 +191,138 @@ static void test_an_open_circuit_lets_one_row_come_when_it_may_be_probed(void **
     target_free(&target);
 }
 
+/* Of a rate no more comes than starts soon, and at least one; what is under way has had its turn. */
+static void test_the_gate_says_how_many_rows_a_rate_has_room_for(void **state) {
+    (void)state;
+    struct subscription_spec spec = fixture_spec(1, "http://127.0.0.1/");
+    spec.rate_per_second = 20;
+    struct target *target = target_of(&spec);
+    struct gate *gate = target->subscription->gate;
+    target_share_limit(target, 1);
+    target_publish(target, 1000);
+    assert_in_range(gate->slots, 5, 6); /* a quarter of a second's */
+    target_enqueue(target, queued(target, 0), 1000);
+    target_publish(target, 1000);
+    assert_in_range(gate->slots, 2, 3);
+    assert_int_equal(next_offset(target), 0);
+    struct delivery *row = fixture_row(1, target->subscription);
+    target_started(target, row, 1000);
+    target_publish(target, 1000);
+    assert_in_range(gate->slots, 4, 5);
+    target_ended(target, row, SIGN_GOOD, 1001);
+    delivery_free(&row);
+    target_share_limit(target, 20); /* a second for each */
+    target_publish(target, 1001);
+    assert_int_equal(gate->slots, 1);
+    target_enqueue(target, fixture_row(2, target->subscription), 1001);
+    target_publish(target, 1001);
+    assert_int_equal(gate->slots, 0);
+    next_offset(target);
+    target_free(&target);
+}
+
+static void test_first_attempts_and_rows_share_a_rate(void **state) {
+    (void)state;
+    struct subscription_spec spec = fixture_spec(1, "http://127.0.0.1/");
+    spec.rate_per_second = 50;
+    struct target *target = target_of(&spec);
+    target_share_limit(target, 1);
+    int started[2] = {0, 0};
+    for (int64_t now_ms = 0; now_ms < 10000; now_ms++) {
+        while (target->first_count < 5)
+            target_enqueue(target, queued(target, now_ms), now_ms);
+        target_publish(target, now_ms);
+        while (target->subscription->gate->slots > 0) {
+            target_enqueue(target, fixture_row(now_ms, target->subscription), now_ms);
+            target_publish(target, now_ms);
+        }
+        while (endpoint_slots(&target->endpoint, now_ms) > 0) {
+            struct delivery *delivery = target_dequeue(target);
+            started[delivery->has_row]++;
+            target_started(target, delivery, now_ms);
+            target_ended(target, delivery, SIGN_GOOD, now_ms);
+            delivery_free(&delivery);
+        }
+    }
+    assert_in_range(started[0], 249, 251);
+    assert_in_range(started[1], 249, 251);
+    while (target_has_waiting(target))
+        next_offset(target);
+    target_free(&target);
+}
+
+static void test_a_limit_is_shared_or_somebody_s_alone(void **state) {
+    (void)state;
+    struct subscription_spec spec = fixture_spec(1, "http://127.0.0.1/");
+    spec.max_in_flight = 6;
+    struct target *target = target_of(&spec);
+    struct gate *gate = target->subscription->gate;
+    struct endpoint *endpoint = &target->endpoint;
+    target_share_limit(target, 2);
+    assert_int_equal(endpoint->max_in_flight, 3);
+    target_share_limit(target, 7);
+    assert_true(endpoint->barred);
+    target_publish(target, 0);
+    assert_int_equal(gate->slots, 0);
+    atomic_store(&gate->part, PART_WHOLE);
+    target_share_limit(target, 7);
+    assert_false(endpoint->barred);
+    assert_int_equal(endpoint->max_in_flight, 6);
+    assert_true(gate->whole);
+    target_share_limit(target, 0); /* nobody knows */
+    assert_true(endpoint->barred);
+    atomic_store(&gate->part, PART_NOTHING);
+    target_share_limit(target, 2);
+    assert_true(endpoint->barred);
+    /* The whole is in use until no more than the share is under way. */
+    struct delivery *under_way[2];
+    atomic_store(&gate->part, PART_WHOLE);
+    target_share_limit(target, 6);
+    for (int i = 0; i < 2; i++)
+        target_started(target, under_way[i] = fixture_row(i, target->subscription), 0);
+    target_judge_share(target, 0);
+    assert_true(gate->wanted);
+    atomic_store(&gate->part, PART_SHARE);
+    target_share_limit(target, 6);
+    assert_int_equal(endpoint->max_in_flight, 1);
+    assert_true(gate->whole);
+    for (int i = 0; i < 2; i++) {
+        target_ended(target, under_way[i], SIGN_GOOD, 1);
+        delivery_free(&under_way[i]);
+    }
+    target_share_limit(target, 6);
+    assert_false(gate->whole);
+    target_judge_share(target, 2);
+    assert_true(gate->wanted); /* since the last time */
+    target_judge_share(target, 3);
+    assert_false(gate->wanted);
+    target_free(&target);
+}
+
+static void test_a_rate_wants_more_than_its_share(void **state) {
+    (void)state;
+    struct subscription_spec spec = fixture_spec(1, "http://127.0.0.1/");
+    spec.rate_per_second = 50;
+    struct target *target = target_of(&spec);
+    struct gate *gate = target->subscription->gate;
+    atomic_store(&gate->part, PART_WHOLE);
+    for (int per_second = 10; per_second <= 50; per_second += 10) {
+        bool wanted = false;
+        for (int64_t n = 0; n < 10 * per_second; n++) {
+            int64_t now_ms = per_second * 1000000LL + n * 1000 / per_second;
+            target_share_limit(target, 2);
+            struct delivery *delivery = fixture_row(n, target->subscription);
+            target_started(target, delivery, now_ms);
+            target_ended(target, delivery, SIGN_GOOD, now_ms);
+            target_judge_share(target, now_ms);
+            wanted = wanted || gate->wanted;
+            delivery_free(&delivery);
+        }
+        assert_int_equal(wanted, per_second > 25);
+    }
+    target_free(&target);
+}
+
 static void test_secrets_and_headers_are_opened_once_a_version(void **state) {
     (void)state;
     struct subscription_spec spec = fixture_spec(1, "http://127.0.0.1/");
@@ -291,6 +424,10 @@ int main(void) {
         cmocka_unit_test(test_only_a_newer_version_takes_over),
         cmocka_unit_test(test_the_gate_says_how_many_rows_may_come),
         cmocka_unit_test(test_an_open_circuit_lets_one_row_come_when_it_may_be_probed),
+        cmocka_unit_test(test_the_gate_says_how_many_rows_a_rate_has_room_for),
+        cmocka_unit_test(test_first_attempts_and_rows_share_a_rate),
+        cmocka_unit_test(test_a_limit_is_shared_or_somebody_s_alone),
+        cmocka_unit_test(test_a_rate_wants_more_than_its_share),
         cmocka_unit_test(test_secrets_and_headers_are_opened_once_a_version),
         cmocka_unit_test(test_a_secret_that_ran_out_signs_no_more),
         cmocka_unit_test(test_what_another_key_or_row_sealed_stays_shut),
