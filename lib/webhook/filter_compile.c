@@ -481,7 +481,7 @@ static bool parse_member(struct compile *compile, struct expression *group, stru
             return parse_group(compile, group, GROUPS[i].kind, reader, depth + 1);
         }
     }
-    struct target target;
+    struct target target = {0};
     if (!find_target(compile, name, &target)) {
         return false;
     }

@@ -1,6 +1,7 @@
-/* What an event costs between Kafka and curl: reading it, its body, its signature. Prints nanoseconds a call; an
- * argument chooses the lines that hold it. */
+/* What an event costs between Kafka and curl: reading it, a filter, its body, its signature. Prints nanoseconds a call;
+ * an argument chooses the lines that hold it. */
 #include "base/clock.h"
+#include "webhook/filter.h"
 #include "webhook/format.h"
 #include "webhook/js_json.h"
 #include "webhook/signature.h"
@@ -16,6 +17,7 @@ struct bench {
     struct buffer compact_text, pretty_text, out;
     struct event *compact_event, *pretty_event;
     struct format *seanotify, *cloudevents, *paths;
+    struct filter *on_type, *one, *five, *twenty, *in_thousand;
     struct signer *signer;
     const char *only;
 };
@@ -77,6 +79,84 @@ static void render_paths(struct bench *bench) {
 static void write_as_javascript(struct bench *bench) {
     buffer_reset(&bench->out);
     js_json_write(bench->plain.value, &bench->out);
+}
+
+/* Every filter here takes the event, so that each of its conditions is evaluated. */
+static void filter_by_type(struct bench *bench) {
+    CHECK(filter_takes(bench->on_type, bench->compact_event));
+}
+
+static void filter_one(struct bench *bench) {
+    CHECK(filter_takes(bench->one, bench->compact_event));
+}
+
+static void filter_five(struct bench *bench) {
+    CHECK(filter_takes(bench->five, bench->compact_event));
+}
+
+static void filter_twenty(struct bench *bench) {
+    CHECK(filter_takes(bench->twenty, bench->compact_event));
+}
+
+static void filter_in_thousand(struct bench *bench) {
+    CHECK(filter_takes(bench->in_thousand, bench->compact_event));
+}
+
+static void filter_pretty(struct bench *bench) {
+    CHECK(filter_takes(bench->five, bench->pretty_event));
+}
+
+static struct filter *compile_filter(const char *json) {
+    struct filter *filter = NULL;
+    CHECK(filter_compile(span_of(json), &filter, NULL) == STATUS_OK);
+    return filter;
+}
+
+/* Two conditions on the event, the others on as many places in the payload. */
+static struct filter *compile_twenty(void) {
+    struct buffer json;
+    buffer_init(&json, FILTER_MAX_BYTES);
+    buffer_text(&json, "{\"event_type\":\"message.new\",\"occurred_at\":{\"gt\":\"2016-05-02\"}");
+    for (int i = 0; i < 6; i++) {
+        buffer_printf(&json, ",\"payload.messages.%d.id\":%d", i, 1000 + i);
+        buffer_printf(&json, ",\"payload.messages.%d.text\":{\"prefix\":\"A message\"}", i);
+        buffer_printf(&json, ",\"payload.messages.%d.ok\":true", i);
+    }
+    buffer_char(&json, '}');
+    struct filter *filter = compile_filter(json.data);
+    buffer_deinit(&json);
+    return filter;
+}
+
+static struct filter *compile_in_thousand(void) {
+    struct buffer json;
+    buffer_init(&json, FILTER_MAX_BYTES);
+    buffer_text(&json, "{\"payload.contact.interest\":{\"in\":[");
+    for (int i = 1; i < FILTER_MAX_IN; i++) {
+        buffer_printf(&json, "\"level %d\",", i);
+    }
+    buffer_text(&json, "\"high\"]}}");
+    struct filter *filter = compile_filter(json.data);
+    buffer_deinit(&json);
+    return filter;
+}
+
+static void compile_filters(struct bench *bench) {
+    bench->on_type = compile_filter("{\"event_type\":{\"prefix\":\"message.\"}}");
+    bench->one = compile_filter("{\"payload.contact.interest\":\"high\"}");
+    bench->five = compile_filter("{\"payload.contact.interest\":{\"ne\":\"low\"},"
+                                 "\"payload.messages.0.id\":{\"gte\":100,\"lt\":2000},"
+                                 "\"any\":[{\"payload.vip\":true},{\"payload.messages.2.ok\":true}]}");
+    bench->twenty = compile_twenty();
+    bench->in_thousand = compile_in_thousand();
+}
+
+static void free_filters(struct bench *bench) {
+    filter_unref(&bench->on_type);
+    filter_unref(&bench->one);
+    filter_unref(&bench->five);
+    filter_unref(&bench->twenty);
+    filter_unref(&bench->in_thousand);
 }
 
 static void sign(struct bench *bench) {
@@ -157,6 +237,7 @@ int main(int argc, char **argv) {
     bench.cloudevents = format_builtin(SPAN_LITERAL("cloudevents"));
     struct span template_json = SPAN_LITERAL("[\"{{payload.contact.interest}}\",\"{{payload.messages.3.text}}\"]");
     CHECK(format_compile(template_json, &bench.paths, NULL) == STATUS_OK);
+    compile_filters(&bench);
     struct span secret = SPAN_LITERAL("a secret of some length");
     CHECK(signer_new(&secret, 1, &bench.signer, NULL) == STATUS_OK);
 
@@ -166,6 +247,12 @@ int main(int argc, char **argv) {
     measure("read and free, with white space", read_pretty, &bench);
     measure("read and free, with a traceparent", read_traced, &bench);
     measure("read and free, CloudEvents binary", read_binary, &bench);
+    measure("filter, the event's type", filter_by_type, &bench);
+    measure("filter, 1 condition on the payload", filter_one, &bench);
+    measure("filter, 5 conditions", filter_five, &bench);
+    measure("filter, 5 conditions, with white space", filter_pretty, &bench);
+    measure("filter, 20 conditions", filter_twenty, &bench);
+    measure("filter, one of 1,000 strings", filter_in_thousand, &bench);
     measure("render seanotify", render_seanotify, &bench);
     measure("render cloudevents", render_cloudevents, &bench);
     measure("render seanotify, payload with white space", render_pretty, &bench);
@@ -173,6 +260,7 @@ int main(int argc, char **argv) {
     measure("write as JavaScript does", write_as_javascript, &bench);
     measure("sign, one secret", sign, &bench);
 
+    free_filters(&bench);
     signer_free(&bench.signer);
     format_unref(&bench.seanotify);
     format_unref(&bench.cloudevents);
