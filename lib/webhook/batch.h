@@ -19,4 +19,19 @@ struct event *batch_new(const struct uuid *id, struct event *const *members, siz
 MUST_USE enum status batch_read(const struct uuid *id, struct span records, const struct event_rules *rules,
                                 struct event **ret_batch, struct error *error);
 
+/* When a batch is full: with so many events, or with so many bytes of their records' values. An event that is larger
+ * by itself is a batch of its own. */
+struct batch_limits {
+    int32_t max_events;
+    int64_t max_bytes;
+};
+
+/* How many of these events, from the first on, make the next batch: at least one. ret_full: that batch is full, or the
+ * event after it does not fit; otherwise these are all, and there is room for more. */
+size_t batch_next(struct event *const *events, size_t count, const struct batch_limits *limits, bool *ret_full);
+
+/* The order of events inside a batch, for qsort over pointers to them: by topic, partition and offset, so that it is
+ * the order of arrival in each partition. */
+int batch_order(const void *a, const void *b);
+
 #endif

@@ -70,5 +70,8 @@ struct retry_decision retry_policy_next(const struct attempt *attempt, const str
     if (attempt->status_code == 410) {
         return (struct retry_decision){.action = RETRY_DISABLE, .sign = SIGN_GOOD};
     }
+    if (attempt->status_code == 413 && attempt->divisible) {
+        return (struct retry_decision){.action = RETRY_SPLIT, .sign = SIGN_GOOD};
+    }
     return failed(attempt, schedule, random);
 }
