@@ -9,8 +9,8 @@ struct health_note {
     int64_t success_ms, failure_ms; /* the last ones */
     int64_t failing_since_ms;       /* the first failure after the last success; 0: it succeeded last */
     int64_t told_ms;
-    bool news;   /* something that was not told yet */
-    bool turned; /* among it that it began to fail, or to succeed */
+    bool new_success, new_failure; /* which were not told yet */
+    bool turned;                   /* among what was not told: that it began to fail, or to succeed */
 };
 
 /* An attempt ended at now_ms, which never goes back. Attempts that were not made don't count. */
