@@ -1,6 +1,6 @@
-/* What a flush does to the schedule: at most four statements, whatever the number of rows, in the order in which
- * everybody locks (rule P9): holds, new rows, moves, ends. Keys are sorted here, by their bytes, and go to the server
- * in that order; the joins below are nested loops over them, so that the rows are locked in it too. */
+/* What a flush does to the schedule: a statement of each kind, whatever the number of rows, in the order in which
+ * everybody locks (rule P9): holds, closers, new rows, moves, ends. Keys are sorted here, by their bytes, and go to the
+ * server in that order; the joins below are nested loops over them, so that the rows are locked in it too. */
 #include "store/schedule.h"
 #include "base/memory.h"
 #include "store/schedule_private.h"
@@ -11,7 +11,7 @@
 #define INSERT_MAX_ROWS 8192
 #define ARRAY_MAX_BYTES ((size_t)256 * 1024 * 1024)
 
-enum move_kind { MOVE_RETRY, MOVE_HOLD, MOVE_FINISH };
+enum move_kind { MOVE_RETRY, MOVE_HOLD, MOVE_FINISH, MOVE_SPLIT };
 
 struct move {
     struct schedule_key key; /* first */
@@ -19,13 +19,23 @@ struct move {
     int32_t fence;
     int attempt;
     int64_t due_in_ms;
+    size_t split; /* MOVE_SPLIT: which one */
+};
+
+struct split {
+    struct schedule_new halves[2];
+    bool done; /* the row was there, with its fence */
 };
 
 struct schedule_changes {
     struct schedule_new *rows;
     size_t row_count, row_capacity;
+    struct schedule_members *members;
+    size_t member_count, member_capacity;
     struct move *moves; /* of all kinds */
     size_t move_count, move_capacity;
+    struct split *splits;
+    size_t split_count, split_capacity;
 };
 
 /* ---- keys ---- */
@@ -105,46 +115,70 @@ void schedule_changes_free(struct schedule_changes **changes_ptr) {
     if (!changes)
         return;
     mem_free(changes->rows);
+    mem_free(changes->members);
     mem_free(changes->moves);
+    mem_free(changes->splits);
     mem_free(changes);
 }
 
 void schedule_changes_reset(struct schedule_changes *changes) {
-    changes->row_count = changes->move_count = 0;
+    changes->row_count = changes->member_count = changes->move_count = changes->split_count = 0;
 }
 
 bool schedule_changes_is_empty(const struct schedule_changes *changes) {
-    return changes->row_count == 0 && changes->move_count == 0;
+    return changes->row_count == 0 && changes->member_count == 0 && changes->move_count == 0;
+}
+
+/* Room for one more. */
+static void *grown(void *list, size_t count, size_t *capacity, size_t size) {
+    if (count < *capacity)
+        return list;
+    *capacity = *capacity ? 2 * *capacity : 64;
+    return mem_realloc(list, *capacity * size);
 }
 
 void schedule_changes_new_row(struct schedule_changes *changes, const struct schedule_new *row) {
     CHECK(!row->held || row->lease_ms == 0);
-    if (changes->row_count == changes->row_capacity) {
-        changes->row_capacity = changes->row_capacity ? 2 * changes->row_capacity : 64;
-        changes->rows = mem_realloc(changes->rows, changes->row_capacity * sizeof(struct schedule_new));
-    }
+    changes->rows = grown(changes->rows, changes->row_count, &changes->row_capacity, sizeof(*row));
     changes->rows[changes->row_count++] = *row;
 }
 
+void schedule_changes_members(struct schedule_changes *changes, const struct schedule_members *members) {
+    CHECK(uuid_is_nil(&members->endpoint.row_key) && members->count > 0);
+    changes->members = grown(changes->members, changes->member_count, &changes->member_capacity, sizeof(*members));
+    changes->members[changes->member_count++] = *members;
+}
+
 static void add_move(struct schedule_changes *changes, const struct move *move) {
-    if (changes->move_count == changes->move_capacity) {
-        changes->move_capacity = changes->move_capacity ? 2 * changes->move_capacity : 64;
-        changes->moves = mem_realloc(changes->moves, changes->move_capacity * sizeof(struct move));
-    }
+    changes->moves = grown(changes->moves, changes->move_count, &changes->move_capacity, sizeof(*move));
     changes->moves[changes->move_count++] = *move;
 }
 
 void schedule_changes_retry(struct schedule_changes *changes, const struct schedule_key *key, int32_t fence,
                             int attempt, int64_t due_in_ms) {
-    add_move(changes, &(struct move){*key, MOVE_RETRY, fence, attempt, due_in_ms});
+    add_move(changes, &(struct move){*key, MOVE_RETRY, fence, attempt, due_in_ms, 0});
 }
 
 void schedule_changes_hold(struct schedule_changes *changes, const struct schedule_key *key, int32_t fence) {
-    add_move(changes, &(struct move){*key, MOVE_HOLD, fence, 0, 0});
+    add_move(changes, &(struct move){*key, MOVE_HOLD, fence, 0, 0, 0});
 }
 
 void schedule_changes_finish(struct schedule_changes *changes, const struct schedule_key *key, int32_t fence) {
-    add_move(changes, &(struct move){*key, MOVE_FINISH, fence, 0, 0});
+    add_move(changes, &(struct move){*key, MOVE_FINISH, fence, 0, 0, 0});
+}
+
+size_t schedule_changes_split(struct schedule_changes *changes, const struct schedule_key *key, int32_t fence,
+                              const struct schedule_new halves[2]) {
+    size_t number = changes->split_count++;
+    changes->splits = grown(changes->splits, number, &changes->split_capacity, sizeof(struct split));
+    changes->splits[number] = (struct split){{halves[0], halves[1]}, false};
+    add_move(changes, &(struct move){*key, MOVE_SPLIT, fence, 0, 0, number});
+    return number;
+}
+
+bool schedule_changes_was_split(const struct schedule_changes *changes, size_t number) {
+    CHECK(number < changes->split_count);
+    return changes->splits[number].done;
 }
 
 /* ---- writing ---- */
@@ -175,6 +209,63 @@ static enum status write_holds(struct connection *connection, const struct sched
         key_arrays_deinit(&arrays);
     }
     mem_free(keys);
+    return status;
+}
+
+/* A closer keeps under part and record_offset with how many members and bytes its batch is full, since what is inserted
+ * has no other way to tell the row that it meets. */
+static enum status upsert_closers(struct connection *connection, struct params *params, struct error *error) {
+    static const struct statement CLOSER = {
+        "INSERT INTO schedule AS s (workspace_id, subscription_id, row_key, kind, event_key, bucket, attempt, "
+        "activation, members, member_bytes, part, record_offset, due_at, topic, record_time, headers, body) "
+        "SELECT w, s, '00000000-0000-0000-0000-000000000000', 2, '00000000-0000-0000-0000-000000000000', bucket, 1, "
+        "activation, members, bytes, max_events, max_bytes, CASE WHEN members >= max_events OR bytes >= max_bytes "
+        "THEN least(due_at, clock_timestamp()) ELSE due_at END, '', clock_timestamp(), '{}', '' "
+        "FROM unnest($1::text[], $2::uuid[], $3::int2[], $4::int8[], $5::int4[], $6::int8[], $7::int4[], $8::int8[], "
+        "$9::timestamptz[]) n(w, s, bucket, activation, members, bytes, max_events, max_bytes, due_at) "
+        "ON CONFLICT (workspace_id, subscription_id, row_key) DO UPDATE SET members = s.members + excluded.members, "
+        "member_bytes = s.member_bytes + excluded.member_bytes, part = excluded.part, "
+        "record_offset = excluded.record_offset, activation = least(s.activation, excluded.activation), "
+        "due_at = CASE WHEN s.members + excluded.members >= excluded.part "
+        "OR s.member_bytes + excluded.member_bytes >= excluded.record_offset "
+        "THEN least(s.due_at, excluded.due_at, clock_timestamp()) ELSE least(s.due_at, excluded.due_at) END"};
+    return connection_run(connection, &CLOSER, params, NULL, error);
+}
+
+static enum status write_closers(struct connection *connection, struct schedule_changes *changes, struct error *error) {
+    static const enum param_type TYPES[] = {PARAM_INT2, PARAM_INT8, PARAM_INT4,     PARAM_INT8,
+                                            PARAM_INT4, PARAM_INT8, PARAM_TIMESTAMP};
+    enum { COLUMNS = sizeof(TYPES) / sizeof(TYPES[0]) };
+    struct param_array columns[COLUMNS];
+    struct key_arrays keys;
+    struct params params;
+    if (changes->member_count == 0)
+        return STATUS_OK;
+    qsort(changes->members, changes->member_count, sizeof(struct schedule_members), by_key);
+    key_arrays_init(&keys, changes->member_count);
+    params_init(&params);
+    for (size_t i = 0; i < COLUMNS; i++)
+        array_init(&columns[i], TYPES[i], ARRAY_MAX_BYTES);
+    for (size_t i = 0; i < changes->member_count; i++) {
+        const struct schedule_members *members = &changes->members[i];
+        const struct schedule_key *key = &members->endpoint;
+        key_arrays_add(&keys, key);
+        array_int2(&columns[0], (int16_t)subscription_bucket(key->workspace_id, &key->subscription_id));
+        array_int8(&columns[1], members->activation);
+        array_int4(&columns[2], members->count);
+        array_int8(&columns[3], members->bytes);
+        array_int4(&columns[4], members->max_events);
+        array_int8(&columns[5], members->max_bytes);
+        array_timestamp(&columns[6], members->due_at_ms);
+    }
+    key_arrays_params(&keys, false, &params);
+    for (size_t i = 0; i < COLUMNS; i++)
+        params_array(&params, &columns[i]);
+    enum status status = upsert_closers(connection, &params, error);
+    params_deinit(&params);
+    for (size_t i = 0; i < COLUMNS; i++)
+        array_deinit(&columns[i]);
+    key_arrays_deinit(&keys);
     return status;
 }
 
@@ -259,18 +350,19 @@ static enum status insert_rows(struct connection *connection, struct new_arrays 
     return status;
 }
 
-static enum status write_new(struct connection *connection, struct schedule_changes *changes, struct error *error) {
-    if (changes->row_count == 0)
+static enum status write_new(struct connection *connection, struct schedule_new *rows, size_t count,
+                             struct error *error) {
+    if (count == 0)
         return STATUS_OK;
-    qsort(changes->rows, changes->row_count, sizeof(struct schedule_new), by_key);
+    qsort(rows, count, sizeof(struct schedule_new), by_key);
     struct new_arrays arrays;
     key_arrays_init(&arrays.keys, INSERT_MAX_ROWS);
     for (size_t i = 0; i < NEW_COLUMN_COUNT; i++)
         array_init(new_column(&arrays, i), NEW_COLUMNS[i].type, ARRAY_MAX_BYTES);
     enum status status = STATUS_OK;
-    for (size_t i = 0; i < changes->row_count && status == STATUS_OK; i++) {
-        add_new(&arrays, &changes->rows[i]);
-        bool last = i + 1 == changes->row_count;
+    for (size_t i = 0; i < count && status == STATUS_OK; i++) {
+        add_new(&arrays, &rows[i]);
+        bool last = i + 1 == count;
         if (last || arrays.bodies.data.len + arrays.headers.data.len >= INSERT_MAX_BYTES ||
             arrays.bodies.count == INSERT_MAX_ROWS)
             status = insert_rows(connection, &arrays, error);
@@ -306,16 +398,20 @@ static enum status write_moves(struct connection *connection, struct move_arrays
     return status;
 }
 
-static enum status write_ends(struct connection *connection, struct move_arrays *arrays, struct error *error) {
-    static const struct statement FINISH = {
-        "DELETE FROM schedule s USING unnest($1::text[], $2::uuid[], $3::uuid[], $4::int4[]) m(w, s, k, fence) "
-        "WHERE s.workspace_id = m.w AND s.subscription_id = m.s AND s.row_key = m.k "
-        "AND (s.fence = m.fence OR m.fence = -1)"};
+#define FINISH_SQL                                                                                                     \
+    "DELETE FROM schedule s USING unnest($1::text[], $2::uuid[], $3::uuid[], $4::int4[]) WITH ORDINALITY "             \
+    "m(w, s, k, fence, n) WHERE s.workspace_id = m.w AND s.subscription_id = m.s AND s.row_key = m.k "                 \
+    "AND (s.fence = m.fence OR m.fence = -1)"
+
+/* ret_ended: the numbers, from 1, of those that were there; NULL: nobody asks. */
+static enum status write_ends(struct connection *connection, struct move_arrays *arrays, struct result **ret_ended,
+                              struct error *error) {
+    static const struct statement FINISH = {FINISH_SQL}, FINISH_AND_TELL = {FINISH_SQL " RETURNING m.n"};
     struct params params;
     params_init(&params);
     key_arrays_params(&arrays->keys, true, &params);
     params_array(&params, &arrays->fences);
-    enum status status = connection_run(connection, &FINISH, &params, NULL, error);
+    enum status status = connection_run(connection, ret_ended ? &FINISH_AND_TELL : &FINISH, &params, ret_ended, error);
     params_deinit(&params);
     return status;
 }
@@ -333,6 +429,37 @@ static void add_to_arrays(struct move_arrays *arrays, const struct move *move) {
     }
 }
 
+static bool is_end(const struct move *move) {
+    return move->kind == MOVE_FINISH || move->kind == MOVE_SPLIT;
+}
+
+/* ended: row numbers among the moves that are ends, in their order. */
+static void note_splits(struct schedule_changes *changes, const struct result *ended) {
+    struct move **ends = mem_calloc(changes->move_count + 1, sizeof(struct move *));
+    size_t count = 0;
+    for (size_t i = 0; i < changes->move_count; i++)
+        if (is_end(&changes->moves[i]))
+            ends[count++] = &changes->moves[i];
+    for (int row = 0; row < result_rows(ended); row++) {
+        const struct move *move = ends[result_int(ended, row, 0) - 1];
+        if (move->kind == MOVE_SPLIT)
+            changes->splits[move->split].done = true;
+    }
+    mem_free(ends);
+}
+
+static enum status end_rows(struct connection *connection, struct schedule_changes *changes, struct move_arrays *arrays,
+                            struct error *error) {
+    if (changes->split_count == 0)
+        return write_ends(connection, arrays, NULL, error);
+    struct result *ended = NULL;
+    enum status status = write_ends(connection, arrays, &ended, error);
+    if (status == STATUS_OK)
+        note_splits(changes, ended);
+    result_free(&ended);
+    return status;
+}
+
 static enum status write_existing(struct connection *connection, struct schedule_changes *changes, bool ends,
                                   struct error *error) {
     struct move_arrays arrays;
@@ -342,16 +469,28 @@ static enum status write_existing(struct connection *connection, struct schedule
     array_init(&arrays.due_ins, PARAM_INT8, ARRAY_MAX_BYTES);
     array_init(&arrays.helds, PARAM_BOOL, ARRAY_MAX_BYTES);
     for (size_t i = 0; i < changes->move_count; i++)
-        if ((changes->moves[i].kind == MOVE_FINISH) == ends)
+        if (is_end(&changes->moves[i]) == ends)
             add_to_arrays(&arrays, &changes->moves[i]);
     enum status status = STATUS_OK;
     if (arrays.fences.count)
-        status = ends ? write_ends(connection, &arrays, error) : write_moves(connection, &arrays, error);
+        status = ends ? end_rows(connection, changes, &arrays, error) : write_moves(connection, &arrays, error);
     array_deinit(&arrays.helds);
     array_deinit(&arrays.due_ins);
     array_deinit(&arrays.attempts);
     array_deinit(&arrays.fences);
     key_arrays_deinit(&arrays.keys);
+    return status;
+}
+
+static enum status write_halves(struct connection *connection, const struct schedule_changes *changes,
+                                struct error *error) {
+    struct schedule_new *rows = mem_calloc(2 * changes->split_count + 1, sizeof(*rows));
+    size_t count = 0;
+    for (size_t i = 0; i < changes->split_count; i++)
+        for (size_t half = 0; changes->splits[i].done && half < 2; half++)
+            rows[count++] = changes->splits[i].halves[half];
+    enum status status = write_new(connection, rows, count, error);
+    mem_free(rows);
     return status;
 }
 
@@ -362,12 +501,16 @@ enum status schedule_write(struct connection *connection, struct schedule_change
                                 "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off";
     enum status status = write_holds(connection, changes, error);
     if (status == STATUS_OK)
-        status = write_new(connection, changes, error);
+        status = write_closers(connection, changes, error);
+    if (status == STATUS_OK)
+        status = write_new(connection, changes->rows, changes->row_count, error);
     if (status != STATUS_OK || changes->move_count == 0)
         return status;
     qsort(changes->moves, changes->move_count, sizeof(struct move), by_key);
     status = connection_exec(connection, PLANS, error);
     if (status == STATUS_OK)
         status = write_existing(connection, changes, false, error);
-    return status == STATUS_OK ? write_existing(connection, changes, true, error) : status;
+    if (status == STATUS_OK)
+        status = write_existing(connection, changes, true, error);
+    return status == STATUS_OK ? write_halves(connection, changes, error) : status;
 }

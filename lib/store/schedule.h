@@ -40,6 +40,20 @@ struct schedule_new {
 };
 void schedule_changes_new_row(struct schedule_changes *changes, const struct schedule_new *row);
 
+/* Members that were written for their endpoint's next batch (store/batches.h): they are counted in its closer, which is
+ * made where there is none, and is due at the earliest of these times, or at once when it has enough. One call for each
+ * endpoint. */
+struct schedule_members {
+    struct schedule_key endpoint; /* row key: nil */
+    int64_t activation;
+    int32_t count;
+    int64_t bytes;
+    int64_t due_at_ms; /* wall, by the database's clock */
+    int32_t max_events;
+    int64_t max_bytes;
+};
+void schedule_changes_members(struct schedule_changes *changes, const struct schedule_members *members);
+
 /* A claimed row is due again in due_in_ms with the next attempt's number; only when its fence is still the given one.
  */
 void schedule_changes_retry(struct schedule_changes *changes, const struct schedule_key *key, int32_t fence,
@@ -48,8 +62,13 @@ void schedule_changes_retry(struct schedule_changes *changes, const struct sched
 void schedule_changes_hold(struct schedule_changes *changes, const struct schedule_key *key, int32_t fence);
 /* Done with: fence -1: whatever the fence. */
 void schedule_changes_finish(struct schedule_changes *changes, const struct schedule_key *key, int32_t fence);
+/* Two new rows take a claimed one's place, only when its fence is still the given one (rule B3). Gives the number by
+ * which schedule_changes_was_split, after schedule_write, says whether they did. */
+size_t schedule_changes_split(struct schedule_changes *changes, const struct schedule_key *key, int32_t fence,
+                              const struct schedule_new halves[2]);
+bool schedule_changes_was_split(const struct schedule_changes *changes, size_t number);
 
-/* In a transaction: holds, then new rows, moves, ends. */
+/* In a transaction: holds, then closers, new rows, moves, ends, and last what takes the place of what was split. */
 MUST_USE enum status schedule_write(struct connection *connection, struct schedule_changes *changes,
                                     struct error *error);
 
