@@ -77,6 +77,8 @@ MUST_USE enum status schedule_write(struct connection *connection, struct schedu
 /* What a connection needs that calls these: after each connection_open. */
 MUST_USE enum status schedule_session(struct connection *connection, struct error *error);
 
+/* Closers are seen by a look, and by nothing else below: they are never claimed and never held (store/batches.h). */
+
 /* A row as claimed. The spans point into the result that it came with. */
 struct schedule_row {
     struct schedule_key key;
@@ -130,6 +132,8 @@ MUST_USE enum status schedule_mark_held(struct connection *connection, const str
 MUST_USE enum status schedule_endpoints(struct connection *connection, const struct schedule_key *after, int limit,
                                         struct result **ret_endpoints, struct error *error);
 void schedule_endpoint_read(const struct result *endpoints, int row, struct schedule_key *ret_endpoint);
+/* Whether it has a closer. */
+bool schedule_endpoint_gathers(const struct result *endpoints, int row);
 
 /* Which of these endpoints have no subscription any more. */
 MUST_USE enum status schedule_gone(struct connection *connection, const struct schedule_key *endpoints, size_t count,

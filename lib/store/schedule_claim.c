@@ -94,7 +94,7 @@ enum status schedule_claim(struct connection *connection, const struct schedule_
         "WITH mine AS MATERIALIZED (SELECT s.workspace_id, s.subscription_id, s.row_key "
         "FROM unnest($1::text[], $2::uuid[], $3::uuid[]) k(w, s, k) JOIN schedule s "
         "ON s.workspace_id = k.w AND s.subscription_id = k.s AND s.row_key = k.k "
-        "WHERE NOT s.held AND s.due_at <= now() AND (s.lease_until IS NULL OR s.lease_until < now()) "
+        "WHERE NOT s.held AND s.kind <> 2 AND s.due_at <= now() AND (s.lease_until IS NULL OR s.lease_until < now()) "
         "FOR UPDATE OF s SKIP LOCKED) "
         "UPDATE schedule s SET lease_until = clock_timestamp() + $4::int8 * interval '1 ms', fence = s.fence + 1 "
         "FROM mine m WHERE s.workspace_id = m.workspace_id AND s.subscription_id = m.subscription_id "
@@ -115,7 +115,8 @@ enum status schedule_claim_endpoint(struct connection *connection, const struct 
     static const struct statement CLAIM = {
         "WITH free AS MATERIALIZED (SELECT workspace_id, subscription_id, row_key, octet_length(body) AS bytes "
         "FROM schedule WHERE workspace_id = $1 AND subscription_id = $2 AND activation <= $6::int8 "
-        "AND (lease_until IS NULL OR lease_until < now()) ORDER BY row_key LIMIT $3::int4 FOR UPDATE SKIP LOCKED), "
+        "AND kind <> 2 AND (lease_until IS NULL OR lease_until < now()) ORDER BY row_key LIMIT $3::int4 FOR UPDATE "
+        "SKIP LOCKED), "
         "mine AS (SELECT *, sum(bytes) OVER (ORDER BY row_key) AS total FROM free) "
         "UPDATE schedule s SET lease_until = clock_timestamp() + $5::int8 * interval '1 ms', fence = s.fence + 1 "
         "FROM mine m WHERE s.workspace_id = m.workspace_id AND s.subscription_id = m.subscription_id "
@@ -165,7 +166,7 @@ static enum status mark(struct connection *connection, const struct schedule_key
         "WITH free AS MATERIALIZED (SELECT s.workspace_id, s.subscription_id, s.row_key "
         "FROM unnest($1::text[], $2::uuid[], $3::uuid[]) k(w, s, k) JOIN schedule s "
         "ON s.workspace_id = k.w AND s.subscription_id = k.s AND s.row_key = k.k "
-        "WHERE NOT s.held AND s.due_at <= now() AND (s.lease_until IS NULL OR s.lease_until < now()) "
+        "WHERE NOT s.held AND s.kind <> 2 AND s.due_at <= now() AND (s.lease_until IS NULL OR s.lease_until < now()) "
         "FOR UPDATE OF s SKIP LOCKED) "
         "UPDATE schedule s SET held = true, lease_until = NULL FROM free f WHERE s.workspace_id = f.workspace_id "
         "AND s.subscription_id = f.subscription_id AND s.row_key = f.row_key"};
@@ -217,13 +218,13 @@ enum status schedule_endpoints(struct connection *connection, const struct sched
                                struct result **ret_endpoints, struct error *error) {
     /* From one endpoint to the next by the primary key: what it costs grows with the endpoints, not with the rows. */
     static const struct statement ENDPOINTS = {
-        "WITH RECURSIVE e AS ((SELECT workspace_id, subscription_id FROM schedule "
+        "WITH RECURSIVE e AS ((SELECT workspace_id, subscription_id, row_key FROM schedule "
         "WHERE (workspace_id, subscription_id) > ($1::text, $2::uuid) "
-        "ORDER BY workspace_id, subscription_id LIMIT 1) "
-        "UNION ALL SELECT n.workspace_id, n.subscription_id FROM e CROSS JOIN LATERAL "
-        "(SELECT s.workspace_id, s.subscription_id FROM schedule s "
+        "ORDER BY workspace_id, subscription_id, row_key LIMIT 1) "
+        "UNION ALL SELECT n.workspace_id, n.subscription_id, n.row_key FROM e CROSS JOIN LATERAL "
+        "(SELECT s.workspace_id, s.subscription_id, s.row_key FROM schedule s "
         "WHERE (s.workspace_id, s.subscription_id) > (e.workspace_id, e.subscription_id) "
-        "ORDER BY s.workspace_id, s.subscription_id LIMIT 1) n) SELECT * FROM e LIMIT $3::int4"};
+        "ORDER BY s.workspace_id, s.subscription_id, s.row_key LIMIT 1) n) SELECT * FROM e LIMIT $3::int4"};
     struct params params;
     params_init(&params);
     params_text(&params, after->workspace_id.data ? after->workspace_id : SPAN_LITERAL(""));
@@ -236,6 +237,11 @@ enum status schedule_endpoints(struct connection *connection, const struct sched
 
 void schedule_endpoint_read(const struct result *endpoints, int row, struct schedule_key *ret_endpoint) {
     *ret_endpoint = (struct schedule_key){result_text(endpoints, row, 0), result_uuid(endpoints, row, 1), UUID_NIL};
+}
+
+bool schedule_endpoint_gathers(const struct result *endpoints, int row) {
+    struct uuid first_key = result_uuid(endpoints, row, 2); /* a closer's is nil, which comes before all others */
+    return uuid_is_nil(&first_key);
 }
 
 enum status schedule_gone(struct connection *connection, const struct schedule_key *endpoints, size_t count, bool *gone,
