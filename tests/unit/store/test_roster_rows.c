@@ -63,6 +63,32 @@ static void test_every_field_of_a_row(void **state) {
     result_free(&rows);
 }
 
+static void test_when_its_webhooks_leave(void **state) {
+    (void)state;
+    struct result *rows = NULL;
+    struct roster_row row;
+    exec_sql(INSERT("w", "1"));
+    exec_sql("UPDATE subscriptions SET delivery_mode = 'delayed', delay_ms = 2592000000");
+    ok(roster_rows_page(connection, SPAN_NONE, NULL, 10, &rows, &error));
+    roster_row_read(rows, 0, &row);
+    assert_int_equal(row.spec.delivery_mode, DELIVERY_DELAYED);
+    assert_int_equal(row.spec.delay_ms, 2592000000LL);
+    assert_int_equal(row.spec.batch_max_events + row.spec.batch_max_bytes + row.spec.batch_max_wait_ms, 0);
+    assert_null(row.spec.filter.data);
+    result_free(&rows);
+    exec_sql("UPDATE subscriptions SET delivery_mode = 'batched', delay_ms = NULL, batch_max_events = 1000, "
+             "batch_max_bytes = 1048576, batch_max_wait_ms = 86400000, filter = '{\"id\": 1}'");
+    ok(roster_rows_page(connection, SPAN_NONE, NULL, 10, &rows, &error));
+    roster_row_read(rows, 0, &row);
+    assert_int_equal(row.spec.delivery_mode, DELIVERY_BATCHED);
+    assert_int_equal(row.spec.delay_ms, 0);
+    assert_int_equal(row.spec.batch_max_events, 1000);
+    assert_int_equal(row.spec.batch_max_bytes, 1048576);
+    assert_int_equal(row.spec.batch_max_wait_ms, 86400000);
+    assert_true(span_is(row.spec.filter, "{\"id\": 1}"));
+    result_free(&rows);
+}
+
 static void test_what_a_row_does_not_say(void **state) {
     (void)state;
     static const char *const STATUSES[] = {"active", "paused", "disabled"};
@@ -87,6 +113,8 @@ static void test_what_a_row_does_not_say(void **state) {
         assert_int_equal(row.spec.timeout_ms + row.spec.max_in_flight + row.spec.rate_per_second, 0);
         assert_int_equal(row.spec.retry_schedule_ms != NULL, i == 1); /* none at all is a schedule of its own */
         assert_int_equal(row.spec.retry_count, 0);
+        assert_int_equal(row.spec.delivery_mode, DELIVERY_IMMEDIATE);
+        assert_null(row.spec.filter.data);
         assert_int_equal(row.spec.version, 2 + i);
         result_free(&rows);
     }
@@ -173,6 +201,7 @@ static void test_disabling_is_for_the_activation_that_failed(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         STORE_TEST(test_every_field_of_a_row),
+        STORE_TEST(test_when_its_webhooks_leave),
         STORE_TEST(test_what_a_row_does_not_say),
         STORE_TEST(test_pages_come_in_the_order_of_their_keys),
         STORE_TEST(test_a_late_commit_is_seen),

@@ -1,4 +1,5 @@
 #include "webhook/endpoint.h"
+#include "webhook/filter.h"
 #include "webhook/subscription.h"
 
 #include <setjmp.h>
@@ -219,6 +220,78 @@ static void what_does_not_fit_is_named(void **state) {
     refused(&spec, "rate_limit_per_second");
 }
 
+static void what_counts_of_a_mode(void **state) {
+    (void)state;
+    struct subscription_spec spec = small_spec();
+    struct subscription *subscription = make(&spec, NULL);
+    assert_int_equal(subscription->delivery_mode, DELIVERY_IMMEDIATE);
+    assert_null(subscription->filter);
+    subscription_unref(&subscription);
+
+    spec.delivery_mode = DELIVERY_DELAYED;
+    spec.delay_ms = SUBSCRIPTION_MAX_DELAY_MS;
+    subscription = make(&spec, NULL);
+    assert_int_equal(subscription->delivery_mode, DELIVERY_DELAYED);
+    assert_true(subscription->wait_ms == SUBSCRIPTION_MAX_DELAY_MS);
+    subscription_unref(&subscription);
+
+    /* Batches: what the row does not say has a default. */
+    spec.delivery_mode = DELIVERY_BATCHED;
+    spec.delay_ms = 0;
+    subscription = make(&spec, NULL);
+    assert_true(subscription->batch_max_events == 100 && subscription->batch_max_bytes == 65536);
+    assert_true(subscription->wait_ms == 5000);
+    subscription_unref(&subscription);
+    spec.batch_max_events = SUBSCRIPTION_MAX_BATCH_EVENTS;
+    spec.batch_max_bytes = SUBSCRIPTION_MIN_BATCH_BYTES;
+    spec.batch_max_wait_ms = SUBSCRIPTION_MAX_BATCH_WAIT_MS;
+    subscription = make(&spec, NULL);
+    assert_true(subscription->batch_max_events == 1000 && subscription->batch_max_bytes == 1024);
+    assert_true(subscription->wait_ms == 86400000);
+    subscription_unref(&subscription);
+
+    const struct {
+        const char *field;
+        int64_t delay_ms, wait_ms;
+        int32_t events, bytes;
+    } wrong[] = {
+        {"delay_seconds", -1, 0, 0, 0},
+        {"delay_seconds", SUBSCRIPTION_MAX_DELAY_MS + 1, 0, 0, 0},
+        {"batch_max_wait_seconds", 0, -1, 0, 0},
+        {"batch_max_wait_seconds", 0, SUBSCRIPTION_MAX_BATCH_WAIT_MS + 1, 0, 0},
+        {"batch_max_events", 0, 0, -1, 0},
+        {"batch_max_events", 0, 0, SUBSCRIPTION_MAX_BATCH_EVENTS + 1, 0},
+        {"batch_max_bytes", 0, 0, 0, -1},
+        {"batch_max_bytes", 0, 0, 0, SUBSCRIPTION_MAX_BATCH_BYTES + 1},
+    };
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        spec.delay_ms = wrong[i].delay_ms;
+        spec.batch_max_wait_ms = wrong[i].wait_ms;
+        spec.batch_max_events = wrong[i].events;
+        spec.batch_max_bytes = wrong[i].bytes;
+        refused(&spec, wrong[i].field);
+    }
+}
+
+static void a_filter_is_compiled_with_its_version(void **state) {
+    (void)state;
+    struct subscription_spec spec = small_spec();
+    struct subscription *subscription = make(&spec, NULL);
+    size_t plain_bytes = subscription_footprint_bytes(subscription);
+    subscription_unref(&subscription);
+    spec.filter = SPAN_LITERAL("{\"payload.amount\": {\"gte\": 100}}");
+    subscription = make(&spec, NULL);
+    assert_non_null(subscription->filter);
+    assert_int_equal(subscription_footprint_bytes(subscription),
+                     plain_bytes + filter_footprint_bytes(subscription->filter));
+    subscription_unref(&subscription);
+    spec.filter = SPAN_LITERAL("{\"payload.amount\": {\"gt\": []}}");
+    struct error error = {""};
+    assert_int_equal(subscription_new(&spec, NULL, &subscription, &error), STATUS_INVALID);
+    assert_null(subscription);
+    assert_non_null(strstr(error.text, "filter.payload.amount.gt"));
+}
+
 static void lists_that_do_not_fit_are_named(void **state) {
     (void)state;
     struct span types[SUBSCRIPTION_MAX_TYPES + 1];
@@ -338,6 +411,8 @@ int main(void) {
         cmocka_unit_test(everything_comes_back_as_it_went_in),
         cmocka_unit_test(everything_at_its_widest_fits),
         cmocka_unit_test(what_does_not_fit_is_named),
+        cmocka_unit_test(what_counts_of_a_mode),
+        cmocka_unit_test(a_filter_is_compiled_with_its_version),
         cmocka_unit_test(lists_that_do_not_fit_are_named),
         cmocka_unit_test(versions_share_one_gate),
         cmocka_unit_test(patterns_are_types_prefixes_or_all),
