@@ -150,6 +150,24 @@ static void passes_over_members_at_any_offset(void **state) {
     }
 }
 
+/* Escapes, quotes and brackets on every place of a block, and on the edge between two. */
+static void passes_over_long_values(void **state) {
+    (void)state;
+    for (int shift = 0; shift < 140; shift++) {
+        char text[1000];
+        int len =
+            snprintf(text, sizeof(text),
+                     "[\"%0*d\",\"\\\\\",\"\\\"]\",[{\"\\\\\\\"}\":[\"[{\"]}, \"%0*d\\\\\\\\\"],{\"%0*d\\\\\":{}}]",
+                     shift, 0, shift, 0, 140 - shift, 0);
+        with_copy(text, check_entered);
+        with_copy(text, check_passed_over);
+        snprintf(text + len, sizeof(text) - (size_t)len, ",\"]%0*d\"]", shift, 0);
+        struct json_reader reader;
+        json_reader_init(&reader, span_of(text));
+        assert_int_equal(json_reader_value(&reader).text.len, len);
+    }
+}
+
 static void leaves_what_it_entered(void **state) {
     (void)state;
     struct span text = SPAN_LITERAL("{\"a\":[0,[1,\"]\"],{\"b\":[2,{}]},3],\"c\":4}");
@@ -223,6 +241,7 @@ int main(void) {
         cmocka_unit_test(enters_everything),
         cmocka_unit_test(passes_over_values),
         cmocka_unit_test(passes_over_members_at_any_offset),
+        cmocka_unit_test(passes_over_long_values),
         cmocka_unit_test(leaves_what_it_entered),
         cmocka_unit_test(what_was_never_accepted_does_no_harm),
     };
