@@ -18,9 +18,10 @@
 /* As it is shown. The spans point into the result. */
 struct job_row {
     struct uuid id;
-    struct span kind;     /* recover, replay */
-    struct span state;    /* waiting, counting, running, done, failed, cancelled */
-    struct span request;  /* JSON */
+    struct span kind;    /* recover, replay */
+    struct span state;   /* waiting, counting, running, done, failed, cancelled */
+    struct span request; /* JSON */
+    int64_t since_ms, until_ms;
     int64_t total;        /* -1: not counted yet */
     int64_t done, failed; /* deliveries */
     struct span error;    /* SPAN_NONE: none */
@@ -36,7 +37,7 @@ struct job_new {
     struct span kind;
     const struct uuid *subscription_id; /* NULL: whichever the log names */
     int64_t since_ms, until_ms;         /* until is not included; 0: the database's now */
-    struct span request;                /* a JSON object; since and until are added to it, as ISO 8601 */
+    struct span request;                /* a JSON object: what is asked besides, as jobs_take reads it */
 };
 /* One row of ret_rows. STATUS_CONFLICT: a recover of this subscription is not finished; ret_rows has that one.
  * STATUS_FAILED: JOBS_MAX_OPEN. */
@@ -73,7 +74,7 @@ struct job_position {
     int source;
     char at[40]; /* a timestamp of PostgreSQL's own with all its digits; "": the source's beginning */
     struct uuid id;
-    int64_t counted;
+    int64_t tally; /* counting: counted so far; running: made since it was last asked whether there is room */
 };
 
 /* What a replay asks of a row of the log. SPAN_NONE, nil: whichever. */
@@ -104,7 +105,7 @@ struct job {
 MUST_USE enum status jobs_take(struct connection *connection, const struct uuid *owner, int64_t lease_ms,
                                struct job *ret_job, struct result **ret_rows, struct error *error);
 
-/* What a piece came to. */
+/* What a piece came to: it goes on from position; it is counted, and position's tally is the total; it is done. */
 enum job_next { JOB_NEXT_GOES_ON, JOB_NEXT_COUNTED, JOB_NEXT_DONE };
 MUST_USE enum status jobs_advance(struct connection *connection, const struct job *job,
                                   const struct job_position *position, enum job_next next, int64_t done, int64_t failed,

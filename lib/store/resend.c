@@ -1,0 +1,378 @@
+/* Whether a delivery still waits is asked before whether the log has a later row of it (resend_read, then resend_make):
+ * a flush that ends it between the two has written its log row when the second is asked. The other way round it could
+ * be neither waiting nor logged, and would be sent once more. */
+#include "store/resend.h"
+#include "store/partitions.h"
+#include <stdio.h>
+
+#define ARRAY_MAX_BYTES ((size_t)16 * 1024 * 1024)
+#define DUE_LOOKED_AT 500000
+
+enum source { SOURCE_LOG, SOURCE_SKIPPED };
+
+/* A partition of a day that has begun has no statistics yet, so the planner is told what is never right here. A page
+ * that takes so long ends the connection; the next one is smaller. */
+enum status resend_begin(struct connection *connection, struct error *error) {
+    return connection_exec(connection,
+                           "BEGIN; SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_seqscan = off; "
+                           "SET LOCAL enable_bitmapscan = off; SET LOCAL enable_hashjoin = off; "
+                           "SET LOCAL enable_mergejoin = off; SET LOCAL statement_timeout = '10s'",
+                           error);
+}
+
+/* ---- reading ---- */
+
+/* What a source looks through is `seen`, what it finds is `found`, both in the order of (at, id). The first columns
+ * tell where it ends. */
+#define PAGE_OF(window, max, purpose, scope)                                                                           \
+    " SELECT e.at::text, e.id, e.ended, f.event_key, f.subscription_id, f.event_id, f.at::text, f.id, f.batch, "       \
+    "EXISTS (SELECT FROM schedule s WHERE s.workspace_id = $1 AND s.subscription_id = f.subscription_id "              \
+    "AND s.row_key = resend_key(" purpose ", " scope ", f.event_key)) "                                                \
+    "FROM (SELECT l.at, l.id, (SELECT count(*) FROM seen) < " window " AND (SELECT count(*) FROM found) < " max        \
+    " AS ended FROM (SELECT 1) one LEFT JOIN LATERAL (SELECT x.at, x.id FROM "                                         \
+    "(SELECT at, id FROM seen WHERE (SELECT count(*) FROM found) < " max " UNION ALL SELECT at, id FROM found) x "     \
+    "ORDER BY x.at DESC, x.id DESC LIMIT 1) l ON true) e LEFT JOIN found f ON true ORDER BY f.at, f.id"
+
+/* Rows of the log after the position, within the job's time. */
+#define LOG_RANGE                                                                                                      \
+    "d.created_at >= greatest($2::timestamptz, $4::timestamptz) AND d.created_at < $3::timestamptz "                   \
+    "AND (d.created_at, d.id) > ($4::timestamptz, $5::uuid)"
+
+/* $1 workspace, $2 since, $3 until, $4 at, $5 id, $6 window, $7 max, $8 subscription, $9 failed, $10 missing */
+static const struct statement READ_LOST = {
+    "WITH seen AS MATERIALIZED (SELECT d.created_at AS at, d.id, d.event_key, d.event_id, d.subscription_id, "
+    "d.batch_id IS NOT NULL AS batch, d.workspace_id = $1::text AND NOT d.test "
+    "AND CASE WHEN d.given_up THEN $9::bool ELSE $10::bool END AS fits "
+    "FROM delivery_logs d WHERE d.subscription_id = $8::uuid AND (d.given_up OR d.delivery_status = 'cancelled') "
+    "AND " LOG_RANGE " ORDER BY d.created_at, d.id LIMIT $6::int4), "
+    "found AS MATERIALIZED (SELECT * FROM seen WHERE fits ORDER BY at, id LIMIT $7::int4)" //
+    PAGE_OF("$6::int4", "$7::int4", "'recover'", "$8::uuid")};
+
+/* The same parameters. An event that was skipped has no row of the log; its place is its own. */
+static const struct statement READ_SKIPPED = {
+    "WITH seen AS MATERIALIZED (SELECT d.created_at AS at, d.event_key AS id, d.event_key, d.event_id, "
+    "$8::uuid AS subscription_id, false AS batch, $8::uuid = ANY (d.skipped) AND $10::bool AND ($9::bool OR true) "
+    "AS fits FROM events d WHERE d.workspace_id = $1::text AND d.skipped IS NOT NULL "
+    "AND d.created_at >= greatest($2::timestamptz, $4::timestamptz) AND d.created_at < $3::timestamptz "
+    "AND (d.created_at, d.event_key) > ($4::timestamptz, $5::uuid) "
+    "ORDER BY d.created_at, d.event_key LIMIT $6::int4), "
+    "found AS MATERIALIZED (SELECT * FROM seen WHERE fits ORDER BY at, id LIMIT $7::int4)" //
+    PAGE_OF("$6::int4", "$7::int4", "'recover'", "$8::uuid")};
+
+/* $8 the job; $9 subscription, $10 event id, $11 failures only: what an index has, used for looking through; then the
+ * filter: $12 subscription, $13 event id, $14 type, $15 status, $16 error code, $17 and $18 status code, $19 batch,
+ * $20 log row, $21 given up. */
+#define FITS(d)                                                                                                        \
+    "NOT " d ".test AND " d ".workspace_id = $1 AND ($12::uuid IS NULL OR " d ".subscription_id = $12) "               \
+    "AND ($13::text IS NULL OR " d ".event_id = $13) AND ($14::text IS NULL OR " d ".event_type = $14) "               \
+    "AND ($15::text IS NULL OR " d ".delivery_status = $15) AND ($16::text IS NULL OR " d ".error_code = $16) "        \
+    "AND ($17::int4 IS NULL OR " d ".status_code BETWEEN $17 AND $18::int4) "                                          \
+    "AND ($19::uuid IS NULL OR " d ".batch_id = $19) AND ($20::uuid IS NULL OR " d ".id = $20) "                       \
+    "AND ($21::bool IS NULL OR " d ".given_up = $21)"
+
+static const struct statement READ_FILTERED = {
+    "WITH seen AS MATERIALIZED (SELECT d.created_at AS at, d.id, d.event_key, d.event_id, d.subscription_id, "
+    "d.batch_id IS NOT NULL AS batch, " FITS(
+        "d") " AS fits FROM delivery_logs d "
+             "WHERE ($9::uuid IS NOT NULL OR d.workspace_id = $1::text) AND ($9::uuid IS NULL OR d.subscription_id = "
+             "$9) "
+             "AND ($10::text IS NULL OR d.event_id = $10) AND (NOT $11::bool OR d.delivery_status <> 'success') "
+             "AND " LOG_RANGE " ORDER BY d.created_at, d.id LIMIT $6::int4), "
+             "found AS MATERIALIZED (SELECT s.* FROM seen s WHERE s.fits AND NOT EXISTS (SELECT FROM delivery_logs l "
+             "WHERE l.workspace_id = $1 AND l.event_id = s.event_id AND l.event_key = s.event_key "
+             "AND l.subscription_id = s.subscription_id AND l.created_at >= s.at AND l.created_at < $3::timestamptz "
+             "AND (l.created_at, l.id) > (s.at, s.id) AND " FITS("l") ") ORDER BY s.at, s.id LIMIT $7::int4)" //
+    PAGE_OF("$6::int4", "$7::int4", "'replay'", "$8::uuid")};
+
+static void uuid_or_null(struct params *params, bool given, const struct uuid *uuid) {
+    if (given)
+        params_uuid(params, uuid);
+    else
+        params_null(params, PARAM_UUID);
+}
+
+static void place_params(struct params *params, const struct job *job, int window, int max) {
+    params_text(params, job->workspace_id);
+    params_text(params, job->since);
+    params_text(params, job->until);
+    params_text(params, job->position.at[0] ? span_of(job->position.at) : job->since);
+    params_uuid(params, &job->position.id);
+    params_int4(params, window);
+    params_int4(params, max);
+}
+
+/* One of the indexes is as good as chosen here: an event's rows are few, a subscription's are fewer than a workspace's.
+ */
+static void filter_params(struct params *params, const struct job *job) {
+    const struct job_filter *filter = &job->filter;
+    bool by_event = filter->event_id.data, by_subscription = !by_event && job->one_subscription;
+    bool fails = filter->given_up == 1 || filter->error_code.data ||
+                 (filter->delivery_status.data && !span_is(filter->delivery_status, "success"));
+    params_uuid(params, &job->id);
+    uuid_or_null(params, by_subscription, &job->subscription_id);
+    params_text(params, filter->event_id);
+    params_bool(params, fails && !by_event && !by_subscription);
+    uuid_or_null(params, job->one_subscription, &job->subscription_id);
+    params_text(params, filter->event_id);
+    params_text(params, filter->event_type);
+    params_text(params, filter->delivery_status);
+    params_text(params, filter->error_code);
+    if (filter->status_low) {
+        params_int4(params, filter->status_low);
+        params_int4(params, filter->status_high);
+    } else {
+        params_null(params, PARAM_INT4);
+        params_null(params, PARAM_INT4);
+    }
+    uuid_or_null(params, !uuid_is_nil(&filter->batch_id), &filter->batch_id);
+    uuid_or_null(params, !uuid_is_nil(&filter->log_id), &filter->log_id);
+    if (filter->given_up >= 0)
+        params_bool(params, filter->given_up);
+    else
+        params_null(params, PARAM_BOOL);
+}
+
+static void read_page(const struct job *job, struct result *rows, struct resend_page *page) {
+    bool skipped_next = job->kind == JOB_RECOVER && job->missing && job->position.source == SOURCE_LOG;
+    page->keys = rows;
+    page->count = result_is_null(rows, 0, 3) ? 0 : result_rows(rows);
+    page->next = job->position;
+    page->end = false;
+    if (!result_bool(rows, 0, 2)) {
+        struct span at = result_text(rows, 0, 0);
+        CHECK(at.len < sizeof(page->next.at));
+        (void)snprintf(page->next.at, sizeof(page->next.at), "%.*s", SPAN_ARGS(at));
+        page->next.id = result_uuid(rows, 0, 1);
+    } else if (skipped_next) {
+        page->next = (struct job_position){.source = SOURCE_SKIPPED, .tally = job->position.tally};
+    } else {
+        page->end = true;
+    }
+}
+
+enum status resend_read(struct connection *connection, const struct job *job, int window, int max,
+                        struct resend_page *ret_page, struct error *error) {
+    const struct statement *statement = &READ_FILTERED;
+    struct params params;
+    struct result *rows = NULL;
+    params_init(&params);
+    place_params(&params, job, window, max);
+    if (job->kind == JOB_RECOVER) {
+        statement = job->position.source == SOURCE_SKIPPED ? &READ_SKIPPED : &READ_LOST;
+        params_uuid(&params, &job->subscription_id);
+        params_bool(&params, job->failed);
+        params_bool(&params, job->missing);
+    } else {
+        filter_params(&params, job);
+    }
+    enum status status = connection_run(connection, statement, &params, &rows, error);
+    params_deinit(&params);
+    if (status == STATUS_OK)
+        read_page(job, rows, ret_page);
+    return status;
+}
+
+void resend_page_deinit(struct resend_page *page) {
+    result_free(&page->keys);
+    page->count = 0;
+}
+
+/* ---- making ---- */
+
+/* The keys of a page as arrays. */
+struct key_columns {
+    struct param_array event_keys, subscriptions, event_ids, ats, ids, batches, waiting;
+};
+
+static void columns_init(struct key_columns *columns, const struct resend_page *page) {
+    array_init(&columns->event_keys, PARAM_UUID, ARRAY_MAX_BYTES);
+    array_init(&columns->subscriptions, PARAM_UUID, ARRAY_MAX_BYTES);
+    array_init(&columns->event_ids, PARAM_TEXT, ARRAY_MAX_BYTES);
+    array_init(&columns->ats, PARAM_TEXT, ARRAY_MAX_BYTES);
+    array_init(&columns->ids, PARAM_UUID, ARRAY_MAX_BYTES);
+    array_init(&columns->batches, PARAM_BOOL, ARRAY_MAX_BYTES);
+    array_init(&columns->waiting, PARAM_BOOL, ARRAY_MAX_BYTES);
+    for (int i = 0; i < page->count; i++) {
+        struct uuid event_key = result_uuid(page->keys, i, 3), subscription = result_uuid(page->keys, i, 4);
+        struct uuid id = result_uuid(page->keys, i, 7);
+        array_uuid(&columns->event_keys, &event_key);
+        array_uuid(&columns->subscriptions, &subscription);
+        array_text(&columns->event_ids, result_text(page->keys, i, 5));
+        array_text(&columns->ats, result_text(page->keys, i, 6));
+        array_uuid(&columns->ids, &id);
+        array_bool(&columns->batches, result_bool(page->keys, i, 8));
+        array_bool(&columns->waiting, result_bool(page->keys, i, 9));
+    }
+}
+
+static void columns_deinit(struct key_columns *columns) {
+    array_deinit(&columns->event_keys);
+    array_deinit(&columns->subscriptions);
+    array_deinit(&columns->event_ids);
+    array_deinit(&columns->ats);
+    array_deinit(&columns->ids);
+    array_deinit(&columns->batches);
+    array_deinit(&columns->waiting);
+}
+
+/* $1 workspace, $2 purpose and $3 scope of the row keys, $4 the log must have no later row, $5 these events were
+ * skipped; $6 … $12 the keys. A skipped event may have been sent as a batch of one, whose rows have the row key. */
+#define LIVE                                                                                                           \
+    "WITH k AS MATERIALIZED (SELECT u.*, resend_key($2::text, $3::uuid, u.event_key) AS row_key "                      \
+    "FROM unnest($6::uuid[], $7::uuid[], $8::text[], $9::text[], $10::uuid[], $11::bool[], $12::bool[]) "              \
+    "u(event_key, subscription_id, event_id, at, id, batch, waiting)), "                                               \
+    "live AS MATERIALIZED (SELECT k.* FROM k WHERE (NOT $4::bool OR NOT EXISTS (SELECT FROM delivery_logs l "          \
+    "WHERE l.workspace_id = $1::text AND l.event_id = k.event_id AND l.event_key = k.event_key "                       \
+    "AND l.subscription_id = k.subscription_id AND l.created_at >= k.at::timestamptz "                                 \
+    "AND (l.created_at, l.id) > (k.at::timestamptz, CASE WHEN $5::bool THEN '00000000-0000-0000-0000-000000000000' "   \
+    "ELSE k.id END))) AND (NOT $5::bool OR NOT EXISTS (SELECT FROM delivery_logs l WHERE l.workspace_id = $1 "         \
+    "AND l.event_id = k.row_key::text AND l.event_key = k.row_key AND l.subscription_id = k.subscription_id "          \
+    "AND l.created_at >= k.at::timestamptz)))"
+
+static void live_params(struct params *params, const struct job *job, struct key_columns *columns) {
+    bool recover = job->kind == JOB_RECOVER;
+    params_text(params, job->workspace_id);
+    params_text(params, recover ? SPAN_LITERAL("recover") : SPAN_LITERAL("replay"));
+    params_uuid(params, recover ? &job->subscription_id : &job->id);
+    params_bool(params, recover);
+    params_bool(params, job->position.source == SOURCE_SKIPPED);
+    params_array(params, &columns->event_keys);
+    params_array(params, &columns->subscriptions);
+    params_array(params, &columns->event_ids);
+    params_array(params, &columns->ats);
+    params_array(params, &columns->ids);
+    params_array(params, &columns->batches);
+    params_array(params, &columns->waiting);
+}
+
+enum status resend_count(struct connection *connection, const struct job *job, const struct resend_page *page,
+                         int64_t *ret_count, struct error *error) {
+    static const struct statement COUNT = {LIVE " SELECT count(*) FROM live"};
+    if (page->count == 0) {
+        *ret_count = 0;
+        return STATUS_OK;
+    }
+    struct key_columns columns;
+    struct params params;
+    struct result *rows = NULL;
+    columns_init(&columns, page);
+    params_init(&params);
+    live_params(&params, job, &columns);
+    enum status status = connection_run(connection, &COUNT, &params, &rows, error);
+    if (status == STATUS_OK)
+        *ret_count = result_int(rows, 0, 0);
+    result_free(&rows);
+    params_deinit(&params);
+    columns_deinit(&columns);
+    return status;
+}
+
+enum status resend_is_full(struct connection *connection, const struct job *job, const struct resend_page *page,
+                           bool *ret_full, struct error *error) {
+    static const struct statement FULL = {
+        "SELECT coalesce(bool_or(x.n >= $3::int8 OR x.bytes >= $4::int8), false) "
+        "FROM (SELECT DISTINCT s FROM unnest($2::uuid[]) u(s)) k CROSS JOIN LATERAL (SELECT count(*) AS n, "
+        "coalesce(sum(r.bytes), 0) AS bytes FROM (SELECT s.due_at, octet_length(s.body) AS bytes FROM schedule s "
+        "WHERE s.workspace_id = $1::text AND s.subscription_id = k.s LIMIT $5::int4) r WHERE r.due_at <= now()) x"};
+    if (page->count == 0) {
+        *ret_full = false;
+        return STATUS_OK;
+    }
+    struct key_columns columns;
+    struct params params;
+    struct result *rows = NULL;
+    columns_init(&columns, page);
+    params_init(&params);
+    params_text(&params, job->workspace_id);
+    params_array(&params, &columns.subscriptions);
+    params_int8(&params, RESEND_DUE_ROWS);
+    params_int8(&params, RESEND_DUE_BYTES);
+    params_int4(&params, DUE_LOOKED_AT);
+    enum status status = connection_run(connection, &FULL, &params, &rows, error);
+    if (status == STATUS_OK)
+        *ret_full = result_bool(rows, 0, 0);
+    result_free(&rows);
+    params_deinit(&params);
+    columns_deinit(&columns);
+    return status;
+}
+
+/* An event, by its key, as long as its payload is kept. */
+#define EVENT_OF(key)                                                                                                  \
+    "CROSS JOIN LATERAL (SELECT * FROM events v WHERE v.workspace_id = $1 AND v.event_key = " key                      \
+    " AND octet_length(v.body) > 0 LIMIT 1) e "
+
+#define RECORD_OF_EVENT "batch_record(e.topic, e.part, e.record_offset, e.record_time, e.record_key, e.headers, e.body)"
+
+#define LIVE_AND_ACTIVE                                                                                                \
+    "FROM live l JOIN subscriptions a ON a.workspace_id = $1 AND a.id = l.subscription_id AND a.status = 'active' "
+
+/* A batch's own row says nothing of Kafka: its members do. */
+#define EVENTS                                                                                                         \
+    "SELECT l.subscription_id, l.row_key, CASE WHEN o.one THEN l.row_key ELSE l.event_key END AS event_key, "          \
+    "CASE WHEN o.one THEN 1 ELSE 0 END AS kind, a.activation, CASE WHEN o.one THEN ARRAY[l.event_key] END AS "         \
+    "members, CASE WHEN o.one THEN '' ELSE e.topic END AS topic, CASE WHEN o.one THEN -1 ELSE e.part END AS part, "    \
+    "CASE WHEN o.one THEN 0 ELSE e.record_offset END AS record_offset, e.record_time, "                                \
+    "CASE WHEN NOT o.one THEN e.record_key END AS record_key, CASE WHEN o.one THEN '{}' ELSE e.headers END AS "        \
+    "headers, CASE WHEN o.one THEN " RECORD_OF_EVENT " ELSE e.body END AS body " LIVE_AND_ACTIVE                       \
+    "CROSS JOIN LATERAL (SELECT $5 AND a.delivery_mode = 'batched' AS one) o " EVENT_OF(                               \
+        "l.event_key") "WHERE NOT l.batch AND NOT l.waiting"
+
+/* A batch of which a member is gone is not sent: its id stands for all of them. */
+#define BATCHES                                                                                                        \
+    "SELECT l.subscription_id, l.row_key, l.event_key, 1, a.activation, NULL, '', -1, 0, now(), NULL, '{}', "          \
+    "m.body " LIVE_AND_ACTIVE "CROSS JOIN LATERAL (SELECT b.event_keys FROM batches b WHERE b.workspace_id = $1 "      \
+    "AND b.id = l.event_key LIMIT 1) b CROSS JOIN LATERAL (SELECT count(*) AS n, string_agg(" RECORD_OF_EVENT          \
+    ", '' ORDER BY u.n) AS body FROM unnest(b.event_keys) WITH ORDINALITY u(k, n) " EVENT_OF(                          \
+        "u.k") ") m "                                                                                                  \
+               "WHERE l.batch AND NOT l.waiting AND m.n = cardinality(b.event_keys)"
+
+/* Sorted by key, as everybody locks (rule P9). */
+#define MAKE_ROWS                                                                                                      \
+    "INSERT INTO schedule (workspace_id, subscription_id, row_key, event_key, bucket, kind, replay, attempt, "         \
+    "activation, due_at, topic, part, record_offset, record_time, record_key, headers, body) "                         \
+    "SELECT $1, s.subscription_id, s.row_key, s.event_key, schedule_bucket($1, s.subscription_id), s.kind, true, 1, "  \
+    "s.activation, clock_timestamp(), s.topic, s.part, s.record_offset, s.record_time, s.record_key, s.headers, "      \
+    "s.body FROM source s ORDER BY s.subscription_id, s.row_key "                                                      \
+    "ON CONFLICT (workspace_id, subscription_id, row_key) DO NOTHING RETURNING subscription_id, row_key"
+
+/* $13: created_at. */
+#define MAKE_BATCHES                                                                                                   \
+    "INSERT INTO batches (created_at, id, workspace_id, subscription_id, event_keys) "                                 \
+    "SELECT $13::timestamptz, s.row_key, $1, s.subscription_id, s.members "                                            \
+    "FROM source s JOIN made m USING (subscription_id, row_key) WHERE s.members IS NOT NULL"
+
+static const struct statement MAKE = {
+    LIVE ", source AS MATERIALIZED (" EVENTS " UNION ALL " BATCHES "), made AS (" MAKE_ROWS "), ones AS (" MAKE_BATCHES
+         ") SELECT (SELECT count(*) FROM live), "
+         "(SELECT count(*) FROM live WHERE NOT waiting) - (SELECT count(*) FROM source), (SELECT count(*) FROM made)"};
+
+enum status resend_make(struct connection *connection, const struct job *job, const struct resend_page *page,
+                        struct resend_made *ret_made, struct error *error) {
+    struct partition_bounds days = {0};
+    enum status status = STATUS_OK;
+    if (page->count == 0) {
+        *ret_made = (struct resend_made){0};
+        return STATUS_OK;
+    }
+    if (job->position.source == SOURCE_SKIPPED)
+        status = partitions_read_bounds(connection, &days, error);
+    if (status != STATUS_OK)
+        return status;
+    struct key_columns columns;
+    struct params params;
+    struct result *rows = NULL;
+    columns_init(&columns, page);
+    params_init(&params);
+    live_params(&params, job, &columns);
+    params_timestamp(&params, partitions_clamp(&days, days.now_ms));
+    status = connection_run(connection, &MAKE, &params, &rows, error);
+    if (status == STATUS_OK) {
+        int64_t failed = result_int(rows, 0, 1);
+        *ret_made = (struct resend_made){result_int(rows, 0, 0) - failed, failed, result_int(rows, 0, 2)};
+    }
+    result_free(&rows);
+    params_deinit(&params);
+    columns_deinit(&columns);
+    return status;
+}
