@@ -39,6 +39,7 @@ static void make_metrics(struct scheduler *scheduler) {
         metrics_gauge("hookcast_schedule_oldest_due_seconds", "How long the oldest unclaimed row has been due.", NULL);
     scheduler->hold_gauge = metrics_gauge("hookcast_holds", "Endpoints that are held.", NULL);
     scheduler->claims = metrics_counter("hookcast_claims_total", "Rows claimed, drained ones included.", NULL);
+    scheduler->batches = metrics_counter("hookcast_batches_total", "Batches made.", "by=\"scheduler\"");
 }
 
 struct scheduler *scheduler_new(const struct scheduler_settings *settings) {

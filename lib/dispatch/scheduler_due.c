@@ -18,6 +18,7 @@ enum verdict {
     SEND,   /* a slot was taken for it */
     HOLD,   /* its endpoint has none */
     CANCEL, /* its subscription is not active, or was paused since */
+    CLOSE,  /* it stands for members whose batch is due */
     ASK,    /* its subscription is unknown here: gone, or too new */
 };
 
@@ -27,15 +28,15 @@ struct key_list {
 };
 
 struct look {
-    struct key_list send, hold, cancel, ask;
+    struct key_list send, hold, cancel, ask, close;
     struct subscription **granted; /* a reference for each to send: its gate gave a slot */
     int64_t bytes, timeout_ms;
 };
 
 static void look_init(struct look *look, size_t count) {
     *look = (struct look){.granted = mem_calloc(count, sizeof(struct subscription *))};
-    struct key_list *lists[] = {&look->send, &look->hold, &look->cancel, &look->ask};
-    for (size_t i = 0; i < 4; i++)
+    struct key_list *lists[] = {&look->send, &look->hold, &look->cancel, &look->ask, &look->close};
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
         lists[i]->keys = mem_calloc(count, sizeof(struct schedule_key));
 }
 
@@ -47,6 +48,7 @@ static void look_deinit(struct look *look) {
     mem_free(look->hold.keys);
     mem_free(look->cancel.keys);
     mem_free(look->ask.keys);
+    mem_free(look->close.keys);
 }
 
 /* What a row's subscription says, slots apart. A row that is newer than the version known here is left to itself until
@@ -62,6 +64,8 @@ static enum verdict standing_of(const struct subscription *subscription, int64_t
 static enum verdict judge(struct scheduler *scheduler, struct look *look, const struct schedule_due *due,
                           const struct subscription *subscription) {
     enum verdict verdict = standing_of(subscription, due->activation);
+    if (due->kind == SCHEDULE_CLOSER)
+        return subscription ? CLOSE : ASK;
     if (verdict == LEAVE || verdict == ASK)
         return verdict;
     bool full = look->bytes >= SCHEDULER_CLAIM_BYTES || look->send.count + look->cancel.count >= CLAIM_ROWS;
@@ -106,6 +110,9 @@ static void judge_all(struct scheduler *scheduler, struct look *look, const stru
         case ASK:
             if (look->ask.count < CLAIM_ROWS)
                 add(&look->ask, &due.key);
+            break;
+        case CLOSE:
+            add(&look->close, &due.key);
             break;
         case LEAVE:
             break;
@@ -195,6 +202,14 @@ static enum status hold_due(struct scheduler *scheduler, const struct key_list *
     return status;
 }
 
+/* Of what nobody waits for, closers are not cancelled but closed: the batches that they stood for are. */
+static enum status close_due(struct scheduler *scheduler, struct look *look, enum pace *ret_pace, struct error *error) {
+    for (size_t i = 0; i < look->cancel.count; i++)
+        if (uuid_is_nil(&look->cancel.keys[i].row_key))
+            add(&look->close, &look->cancel.keys[i]);
+    return scheduler_close(scheduler, look->close.keys, look->close.count, ret_pace, error);
+}
+
 enum status scheduler_due(struct scheduler *scheduler, uint16_t buckets, int64_t overdue_ms, enum pace *ret_pace,
                           struct error *error) {
     struct result *keys = NULL;
@@ -212,12 +227,14 @@ enum status scheduler_due(struct scheduler *scheduler, uint16_t buckets, int64_t
     if (status == STATUS_OK)
         status = add_gone(scheduler, &look.ask, &look.cancel, error);
     if (status == STATUS_OK)
+        status = close_due(scheduler, &look, ret_pace, error);
+    if (status == STATUS_OK)
         status = cancel_due(scheduler, &look.cancel, error);
     if (status == STATUS_OK)
         status = hold_due(scheduler, &look.hold, &marked, error);
     bool some = look.send.count + look.cancel.count > 0 || marked > 0;
     bool jammed = marked > 0 && look.send.count == 0 && result_rows(keys) >= scheduler->per_bucket;
-    if (some)
+    if (some && *ret_pace != PACE_FULL)
         *ret_pace = result_rows(keys) >= scheduler->per_bucket ? PACE_FULL : PACE_SOME;
     /* The rows of one dead endpoint are taken out of the others' way in larger and larger pieces. */
     scheduler->per_bucket = jammed ? scheduler->per_bucket * 2 : SCHEDULER_PER_BUCKET;
@@ -232,7 +249,8 @@ enum status scheduler_due(struct scheduler *scheduler, uint16_t buckets, int64_t
 
 struct sweep {
     struct key_list endpoints, unknown;
-    int64_t *activations; /* up to this one, rows are cancelled */
+    struct key_list closers; /* … of those that gather no more */
+    int64_t *activations;    /* up to this one, rows are cancelled */
 };
 
 static void find_inactive(struct scheduler *scheduler, const struct result *page, struct sweep *sweep) {
@@ -243,6 +261,9 @@ static void find_inactive(struct scheduler *scheduler, const struct result *page
         if (!(scheduler->buckets & (1u << subscription_bucket(key.workspace_id, &key.subscription_id))))
             continue;
         const struct subscription *subscription = matching_find(matching, &key.subscription_id);
+        bool gathers = schedule_endpoint_gathers(page, i);
+        if (subscription && gathers && !scheduler_gathers(subscription))
+            add(&sweep->closers, &key);
         if (!subscription) {
             add(&sweep->unknown, &key);
         } else if (subscription->status != SUBSCRIPTION_ACTIVE) {
@@ -286,6 +307,7 @@ enum status scheduler_sweep(struct scheduler *scheduler, enum pace *ret_pace, st
     struct sweep sweep = {
         .endpoints.keys = mem_calloc(SWEEP_ENDPOINTS, sizeof(struct schedule_key)),
         .unknown.keys = mem_calloc(SWEEP_ENDPOINTS, sizeof(struct schedule_key)),
+        .closers.keys = mem_calloc(SWEEP_ENDPOINTS, sizeof(struct schedule_key)),
         .activations = mem_calloc(SWEEP_ENDPOINTS, sizeof(int64_t)),
     };
     enum pace pace = PACE_IDLE;
@@ -294,9 +316,13 @@ enum status scheduler_sweep(struct scheduler *scheduler, enum pace *ret_pace, st
         find_inactive(scheduler, page, &sweep);
         size_t known = sweep.endpoints.count;
         status = add_gone(scheduler, &sweep.unknown, &sweep.endpoints, error);
-        for (size_t i = known; i < sweep.endpoints.count; i++)
+        for (size_t i = known; i < sweep.endpoints.count; i++) {
             sweep.activations[i] = INT64_MAX;
+            add(&sweep.closers, &sweep.endpoints.keys[i]);
+        }
     }
+    if (status == STATUS_OK)
+        status = scheduler_close(scheduler, sweep.closers.keys, sweep.closers.count, &pace, error);
     for (size_t i = 0; i < sweep.endpoints.count && status == STATUS_OK; i++)
         status = sweep_endpoint(scheduler, &sweep.endpoints.keys[i], sweep.activations[i], &pace, error);
     if (status == STATUS_OK && pace == PACE_IDLE)
@@ -304,6 +330,7 @@ enum status scheduler_sweep(struct scheduler *scheduler, enum pace *ret_pace, st
     result_free(&page);
     mem_free(sweep.endpoints.keys);
     mem_free(sweep.unknown.keys);
+    mem_free(sweep.closers.keys);
     mem_free(sweep.activations);
     *ret_pace = pace > *ret_pace ? pace : *ret_pace;
     return status;

@@ -1,12 +1,13 @@
 /* What the scheduler's files share: scheduler.c (the thread and its rhythm), scheduler_due.c (due rows, and rows that
- * nobody waits for any more), scheduler_holds.c (held endpoints), scheduler_rows.c (claimed rows on their way to the
- * lanes). */
+ * nobody waits for any more), scheduler_holds.c (held endpoints), scheduler_batches.c (batches that are closed),
+ * scheduler_rows.c (claimed rows on their way to the lanes). */
 #ifndef DISPATCH_SCHEDULER_PRIVATE_H
 #define DISPATCH_SCHEDULER_PRIVATE_H
 
 #include "core/metrics.h"
 #include "db/connection.h"
 #include "dispatch/scheduler.h"
+#include "store/partitions.h"
 #include "store/schedule.h"
 #include "webhook/share.h"
 #include <pthread.h>
@@ -63,8 +64,11 @@ struct scheduler {
     char *swept_workspace; /* the last endpoint that the sweep looked at; NULL: begin again */
     struct uuid swept_id;
 
+    struct partition_bounds days; /* rule D2: for the rows by day that are written here */
+    int64_t days_at_ms;           /* monotonic: when they were read; 0: to be read */
+
     struct buffer headers; /* of one row */
-    struct metric *lateness, *rows, *held_rows, *oldest_due, *hold_gauge, *claims;
+    struct metric *lateness, *rows, *held_rows, *oldest_due, *hold_gauge, *claims, *batches;
 };
 
 /* scheduler_rows.c */
@@ -84,6 +88,16 @@ MUST_USE enum status scheduler_due(struct scheduler *scheduler, uint16_t buckets
                                    enum pace *ret_pace, struct error *error);
 /* Rule C2: one page of endpoints; the rows of those that are not active are cancelled, due or not. */
 MUST_USE enum status scheduler_sweep(struct scheduler *scheduler, enum pace *ret_pace, struct error *error);
+
+/* scheduler_batches.c */
+/* Makes the batches of these endpoints that are due; of those that are no longer batched, active or there, in any case.
+ * PACE_FULL: there are rows to look for now. */
+MUST_USE enum status scheduler_close(struct scheduler *scheduler, const struct schedule_key *endpoints, size_t count,
+                                     enum pace *ret_pace, struct error *error);
+/* Whether its members wait for their batch. */
+bool scheduler_gathers(const struct subscription *subscription);
+/* Brings scheduler->days up to date. */
+MUST_USE enum status scheduler_read_days(struct scheduler *scheduler, struct error *error);
 
 /* scheduler_holds.c */
 /* Takes and renews leases of holds, and tells the gates what changed. */

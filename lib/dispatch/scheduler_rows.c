@@ -1,10 +1,13 @@
 /* A claimed row becomes a delivery again: its record is read as it was read the first time. */
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/utf8.h"
 #include "core/log.h"
 #include "dispatch/lane.h"
 #include "dispatch/recorder.h"
 #include "dispatch/scheduler_private.h"
+#include "store/logs.h"
+#include "webhook/batch.h"
 
 int64_t scheduler_timeout_ms(const struct scheduler *scheduler, const struct subscription *subscription) {
     return subscription->timeout_ms ? subscription->timeout_ms : scheduler->settings.settings->timeout_ms;
@@ -38,6 +41,8 @@ static struct event *read_event(struct scheduler *scheduler, const struct schedu
     struct event_header headers[EVENT_HEADERS_MAX];
     struct event_record record = row->record;
     struct event *event = NULL;
+    if (row->kind == SCHEDULE_BATCH)
+        return batch_read(&row->event_key, record.value, &scheduler->rules, &event, why) == STATUS_OK ? event : NULL;
     struct event_rejection rejection = {.code = "tombstone"};
     buffer_reset(&scheduler->headers);
     record.headers = headers;
@@ -52,6 +57,41 @@ static struct event *read_event(struct scheduler *scheduler, const struct schedu
     return NULL;
 }
 
+/* What the log says of a row that can't be read: all that is known of it. */
+static void log_unread(struct scheduler *scheduler, const struct schedule_row *row, const struct error *why,
+                       struct buffer *rows) {
+    char key[UUID_TEXT_LEN + 1];
+    size_t reason_len;
+    char *reason = utf8_clean_dup(span_of(why->text), &reason_len);
+    int64_t database_ms = scheduler->days.now_ms + clock_mono_ms() - scheduler->days_at_ms;
+    int64_t now_ms = partitions_clamp(&scheduler->days, database_ms);
+    struct subscription *known = roster_find(scheduler->settings.roster, &row->key.subscription_id);
+    struct span topic = row->record.topic, prefix = scheduler->rules.topic_prefix;
+    uuid_format(&row->event_key, key);
+    if (span_has_prefix(topic, prefix))
+        topic = (struct span){topic.data + prefix.len, topic.len - prefix.len};
+    struct log_row log = {
+        .created_at_ms = now_ms,
+        .id = uuid_new(now_ms),
+        .workspace_id = row->key.workspace_id,
+        .event_key = row->event_key,
+        .event_id = span_of(key),
+        .subscription_id = row->key.subscription_id,
+        .event_type = row->kind == SCHEDULE_BATCH ? SPAN_LITERAL("*") : topic,
+        .webhook_url = span_of(known ? subscription_url(known) : ""),
+        .delivery_status = "cancelled",
+        .error = {reason, reason_len},
+        .error_code = SPAN_LITERAL("unreadable"),
+        .attempt = row->attempt,
+        .duration_ms = -1,
+        .batch_id = row->kind == SCHEDULE_BATCH ? row->event_key : UUID_NIL,
+        .replay = row->replay,
+    };
+    logs_row(rows, &log);
+    subscription_unref(&known);
+    mem_free(reason);
+}
+
 /* A row that can't be read, though its record could be when it was made, would come again for ever. */
 static enum status bury(struct scheduler *scheduler, const struct schedule_row *row, const struct error *why,
                         struct error *error) {
@@ -62,16 +102,27 @@ static enum status bury(struct scheduler *scheduler, const struct schedule_row *
               LOG_TEXT("subscription", id), LOG_TEXT("row", key), LOG_SPAN("topic", row->record.topic),
               LOG_INT("partition", row->record.partition), LOG_INT("offset", row->record.offset),
               LOG_TEXT("error", why->text));
-    struct schedule_changes *batch = schedule_changes_new();
-    schedule_changes_finish(batch, &row->key, row->fence);
-    enum status status = connection_exec(scheduler->connection, "BEGIN", error);
+    struct schedule_changes *changes = schedule_changes_new();
+    struct buffer logs;
+    buffer_init(&logs, 64 * 1024);
+    schedule_changes_finish(changes, &row->key, row->fence);
+    enum status status = scheduler_read_days(scheduler, error);
     if (status == STATUS_OK)
-        status = schedule_write(scheduler->connection, batch, error);
+        status = connection_exec(scheduler->connection, "BEGIN", error);
+    if (status == STATUS_OK) {
+        log_unread(scheduler, row, why, &logs);
+        status = logs_copy(scheduler->connection, buffer_view(&logs), error);
+    }
+    if (status == STATUS_OK)
+        status = schedule_write(scheduler->connection, changes, error);
     if (status == STATUS_OK)
         status = connection_exec(scheduler->connection, "COMMIT", error);
     else
         connection_close(scheduler->connection);
-    schedule_changes_free(&batch);
+    if (status != STATUS_OK)
+        scheduler->days_at_ms = 0;
+    buffer_deinit(&logs);
+    schedule_changes_free(&changes);
     return status;
 }
 
