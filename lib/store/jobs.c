@@ -76,31 +76,29 @@ static enum status open_recover(struct connection *connection, const struct job_
     return status;
 }
 
-enum status jobs_create(struct connection *connection, const struct job_new *job, struct result **ret_rows,
-                        struct error *error) {
-    struct result *rows = NULL;
+enum status jobs_create(struct connection *connection, const struct job_new *job, enum job_made *ret_made,
+                        struct result **ret_rows, struct error *error) {
+    bool recover = span_is(job->kind, "recover");
     /* The one that is in the way may end between the two statements. */
     for (int i = 0; i < 2; i++) {
+        struct result *rows = NULL;
+        *ret_made = JOB_MADE;
         enum status status = insert_job(connection, job, &rows, error);
+        if (status == STATUS_OK && result_rows(rows) == 0 && recover) {
+            result_free(&rows);
+            *ret_made = JOB_IN_THE_WAY;
+            status = open_recover(connection, job, &rows, error);
+        }
         if (status != STATUS_OK)
             return status;
-        if (result_rows(rows) == 1) {
+        if (result_rows(rows) > 0) {
             *ret_rows = rows;
             return STATUS_OK;
         }
         result_free(&rows);
-        if (!span_is(job->kind, "recover"))
-            break;
-        status = open_recover(connection, job, &rows, error);
-        if (status != STATUS_OK)
-            return status;
-        if (result_rows(rows) == 1) {
-            *ret_rows = rows;
-            return error_set(error, STATUS_CONFLICT, "another job recovers this subscription");
-        }
-        result_free(&rows);
     }
-    return error_set(error, STATUS_FAILED, "the workspace has %d jobs that are not finished", JOBS_MAX_OPEN);
+    *ret_made = JOB_TOO_MANY;
+    return STATUS_OK;
 }
 
 enum status jobs_get(struct connection *connection, struct span workspace_id, const struct uuid *id,
@@ -135,7 +133,7 @@ enum status jobs_list(struct connection *connection, struct span workspace_id, i
     return status;
 }
 
-enum status jobs_cancel(struct connection *connection, struct span workspace_id, const struct uuid *id,
+enum status jobs_cancel(struct connection *connection, struct span workspace_id, const struct uuid *id, bool *ret_ended,
                         struct error *error) {
     static const struct statement CANCEL = {
         "UPDATE jobs SET state = 'cancelled', finished_at = coalesce(finished_at, clock_timestamp()) "
@@ -149,11 +147,13 @@ enum status jobs_cancel(struct connection *connection, struct span workspace_id,
     bool cancelled = status == STATUS_OK && result_affected(rows) == 1;
     result_free(&rows);
     params_deinit(&params);
-    if (status != STATUS_OK || cancelled)
-        return status;
-    status = jobs_get(connection, workspace_id, id, &rows, error);
-    result_free(&rows);
-    return status == STATUS_OK ? error_set(error, STATUS_CONFLICT, "the job has ended") : status;
+    if (status == STATUS_OK && !cancelled) {
+        status = jobs_get(connection, workspace_id, id, &rows, error);
+        result_free(&rows);
+    }
+    if (status == STATUS_OK)
+        *ret_ended = !cancelled;
+    return status;
 }
 
 static enum status find_log_between(struct connection *connection, struct span workspace_id, const struct uuid *log_id,

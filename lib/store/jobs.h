@@ -39,19 +39,22 @@ struct job_new {
     int64_t since_ms, until_ms;         /* until is not included; 0: the database's now */
     struct span request;                /* a JSON object: what is asked besides, as jobs_take reads it */
 };
-/* One row of ret_rows. STATUS_CONFLICT: a recover of this subscription is not finished; ret_rows has that one.
- * STATUS_FAILED: JOBS_MAX_OPEN. */
-MUST_USE enum status jobs_create(struct connection *connection, const struct job_new *job, struct result **ret_rows,
-                                 struct error *error);
+enum job_made {
+    JOB_MADE,       /* one row of ret_rows: the job */
+    JOB_IN_THE_WAY, /* one row: a recover of this subscription that is not finished */
+    JOB_TOO_MANY,   /* no rows: JOBS_MAX_OPEN */
+};
+MUST_USE enum status jobs_create(struct connection *connection, const struct job_new *job, enum job_made *ret_made,
+                                 struct result **ret_rows, struct error *error);
 /* STATUS_NOT_FOUND: there is none in this workspace. */
 MUST_USE enum status jobs_get(struct connection *connection, struct span workspace_id, const struct uuid *id,
                               struct result **ret_rows, struct error *error);
 /* The newest first. */
 MUST_USE enum status jobs_list(struct connection *connection, struct span workspace_id, int limit,
                                struct result **ret_rows, struct error *error);
-/* What is done stays done; one that is cancelled stays it. STATUS_CONFLICT: it is done or failed. */
+/* What is done stays done. ret_ended: it is done or failed, and stays that. */
 MUST_USE enum status jobs_cancel(struct connection *connection, struct span workspace_id, const struct uuid *id,
-                                 struct error *error);
+                                 bool *ret_ended, struct error *error);
 
 /* The delivery that a row of the log is about. There is no index on its id alone: the id has the time at which it was
  * made, which is the row's created_at, so that only the rows of that moment are looked at. */

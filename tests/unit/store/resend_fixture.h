@@ -55,7 +55,9 @@ static inline struct uuid make_job(const char *kind, const struct uuid *subscrip
                           .until_ms = clock_wall_ms() + 3600 * 1000,
                           .request = span_of(request)};
     struct result *rows = NULL;
-    ok(jobs_create(connection, &job, &rows, &error));
+    enum job_made made;
+    ok(jobs_create(connection, &job, &made, &rows, &error));
+    assert_int_equal(made, JOB_MADE);
     result_free(&rows);
     return job.id;
 }

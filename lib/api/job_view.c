@@ -1,0 +1,53 @@
+#include "api/job_view.h"
+#include "base/clock.h"
+#include <jansson.h>
+
+static json_t *text_or_null(struct span text) {
+    return text.data ? json_stringn(text.data, text.len) : json_null();
+}
+
+static json_t *time_or_null(int64_t ms) {
+    struct buffer text;
+    if (ms == 0)
+        return json_null();
+    buffer_init(&text, 64);
+    clock_format_iso(ms, &text);
+    json_t *value = json_stringn(text.data, text.len);
+    buffer_deinit(&text);
+    return value;
+}
+
+/* What was asked for, with the times as they were understood. */
+static json_t *request_view(const struct job_row *row) {
+    json_t *request = json_loadb(row->request.data, row->request.len, 0, NULL);
+    if (!request)
+        return json_null();
+    if (!json_object_get(request, "log_id")) {
+        json_object_set_new(request, "since", time_or_null(row->since_ms));
+        json_object_set_new(request, "until", time_or_null(row->until_ms));
+    }
+    return request;
+}
+
+struct json_t *job_view(const struct job_row *row) {
+    char id[UUID_TEXT_LEN + 1];
+    uuid_format(&row->id, id);
+    return json_pack("{s:s, s:o, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "id", id, "kind",
+                     text_or_null(row->kind), "state", text_or_null(row->state), "total",
+                     row->total < 0 ? json_null() : json_integer(row->total), "done", (json_int_t)row->done, "failed",
+                     (json_int_t)row->failed, "error", text_or_null(row->error), "created_at",
+                     time_or_null(row->created_at_ms), "started_at", time_or_null(row->started_at_ms), "finished_at",
+                     time_or_null(row->finished_at_ms), "request", request_view(row));
+}
+
+void job_view_accepted(struct call *call, const struct result *rows) {
+    struct job_row row;
+    char id[UUID_TEXT_LEN + 1];
+    jobs_row_read(rows, 0, &row);
+    uuid_format(&row.id, id);
+    bool prefixed = span_has_prefix(call->path, SPAN_LITERAL("/notify/"));
+    call_header(call, "Location",
+                span_of(arena_printf(call->arena, "%s/api/v1/workspaces/%.*s/jobs/%s", prefixed ? "/notify" : "",
+                                     SPAN_ARGS(call->workspace_id), id)));
+    call_answer_json(call, 202, job_view(&row));
+}
