@@ -1,19 +1,12 @@
 /* From the JSON text of a filter to its conditions, in three steps, all in one arena until the last:
  *
- * 1. parse: the JSON is read along the grammar into expressions (all, any, not, condition), and the paths into a tree.
- *    `where` is the path within the filter that an error names.
- * 2. emit: expressions become jumps. They are laid from the last to the first, so that each knows where to go:
- *        all(a, b)  then T else F    =  a then (b then T else F) else F
- *        any(a, b)  then T else F    =  a then T else (b then T else F)
- *        not(a)     then T else F    =  a then F else T
- * 3. pack (filter_pack.c): everything is copied into the filter's one allocation. */
+ * 1. parse (here; operands in filter_operand.c): the JSON is read along the grammar into expressions (all, any, not,
+ *    condition), and the paths into a tree. `where` is the path within the filter that an error names.
+ * 2. emit (filter_pack.c): expressions become jumps.
+ * 3. pack (there too): everything is copied into the filter's one allocation. */
 #include "webhook/filter_compile_private.h"
 
-#include "base/clock.h"
-
-#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #define ARENA_BLOCK_BYTES 4096
 #define WHERE_MAX_BYTES 1024
@@ -42,18 +35,9 @@ struct seen {
     bool members[SEEN_COUNT];
 };
 
-/* What a path leads to. */
-struct target {
-    uint16_t number;     /* of the path, among all that the filter has: a field's, or place->number */
-    bool is_time;        /* occurred_at */
-    struct place *place; /* NULL: a field */
-};
-
 /* --- Errors --- */
 
-static bool refuse(struct compile *compile, const char *format, ...) PRINTF(2, 3);
-
-static bool refuse(struct compile *compile, const char *format, ...) {
+bool filter_refuse(struct compile *compile, const char *format, ...) {
     char what[sizeof(compile->error->text)];
     va_list args;
     va_start(args, format);
@@ -74,18 +58,17 @@ static size_t enter_name(struct compile *compile, struct span name) {
     return mark;
 }
 
-static size_t enter_index(struct compile *compile, size_t index) {
+size_t filter_enter_index(struct compile *compile, size_t index) {
     size_t mark = compile->where.len;
     buffer_printf(&compile->where, "[%zu]", index);
     return mark;
 }
 
-static void leave(struct compile *compile, size_t mark) {
+void filter_leave(struct compile *compile, size_t mark) {
     compile->where.len = mark;
 }
 
-/* A string's inside, or a name, as the text that it means; it lies in the arena. */
-static struct span plain_text(struct compile *compile, struct span text, bool escaped) {
+struct span filter_plain_text(struct compile *compile, struct span text, bool escaped) {
     if (!escaped) {
         return text.len ? text : SPAN_LITERAL("");
     }
@@ -121,10 +104,10 @@ static bool find_place(struct compile *compile, struct span names, struct place 
         const char *dot = names.len ? memchr(names.data, '.', names.len) : NULL;
         struct span name = {names.data, dot ? (size_t)(dot - names.data) : names.len};
         if (!name.len) {
-            return refuse(compile, "a name in the path is empty");
+            return filter_refuse(compile, "a name in the path is empty");
         }
         if (++count > FILTER_MAX_PATH_NAMES) {
-            return refuse(compile, "the path has more than %d names", FILTER_MAX_PATH_NAMES);
+            return filter_refuse(compile, "the path has more than %d names", FILTER_MAX_PATH_NAMES);
         }
         place = place_at(compile, place, name);
         if (!dot) {
@@ -150,8 +133,9 @@ static bool find_target(struct compile *compile, struct span path, struct target
             return false;
         }
     } else if (!span_is(path, "payload")) {
-        return refuse(compile, "unknown path; expected id, workspace_id, workspace_name, event_type, event_source, "
-                               "event_triggered_by, occurred_at, payload or payload.…, or all, any, not");
+        return filter_refuse(compile,
+                             "unknown path; expected id, workspace_id, workspace_name, event_type, event_source, "
+                             "event_triggered_by, occurred_at, payload or payload.…, or all, any, not");
     }
     if (!place->wanted) {
         place->wanted = true;
@@ -161,206 +145,7 @@ static bool find_target(struct compile *compile, struct span path, struct target
     return true;
 }
 
-/* --- Operands --- */
-
-#define EXPECTED_TIME "expected a time: ISO 8601, or integer milliseconds since 1970"
-
-static bool parse_time(struct compile *compile, const struct json_value *value, struct filter_condition *ret_operand) {
-    int64_t ms = 0;
-    enum status status = STATUS_INVALID;
-    if (value->type == JSON_NUMBER) {
-        status = json_int64(value->text, &ms);
-    } else if (value->type == JSON_STRING) {
-        struct span inside = {value->text.data + 1, value->text.len - 2};
-        status = clock_parse_iso(plain_text(compile, inside, value->escaped), &ms, NULL);
-    }
-    if (status != STATUS_OK) {
-        return refuse(compile, EXPECTED_TIME);
-    }
-    ret_operand->kind = DATUM_INTEGER;
-    ret_operand->integer = ms;
-    return true;
-}
-
-static bool parse_number(struct compile *compile, struct span text, struct filter_condition *ret_operand) {
-    struct datum datum = {.kind = DATUM_NUMBER, .text = text};
-    filter_settle(&datum);
-    ret_operand->kind = (uint8_t)datum.kind;
-    if (datum.kind == DATUM_INTEGER) {
-        ret_operand->integer = datum.integer;
-    } else if (isfinite(datum.real)) {
-        ret_operand->real = datum.real;
-    } else {
-        return refuse(compile, "a number beyond ±1.8e308");
-    }
-    return true;
-}
-
-/* Any scalar. */
-static bool parse_scalar(struct compile *compile, const struct target *target, const struct json_value *value,
-                         struct filter_condition *ret_operand) {
-    if (target->is_time) {
-        return parse_time(compile, value, ret_operand);
-    }
-    switch (value->type) {
-    case JSON_NULL:
-        ret_operand->kind = DATUM_NULL;
-        return true;
-    case JSON_FALSE:
-        ret_operand->kind = DATUM_FALSE;
-        return true;
-    case JSON_TRUE:
-        ret_operand->kind = DATUM_TRUE;
-        return true;
-    case JSON_NUMBER:
-        return parse_number(compile, value->text, ret_operand);
-    case JSON_STRING:
-        ret_operand->kind = DATUM_STRING;
-        ret_operand->text =
-            plain_text(compile, (struct span){value->text.data + 1, value->text.len - 2}, value->escaped);
-        compile->text_bytes += ret_operand->text.len;
-        return true;
-    default:
-        return refuse(compile, "expected a string, a number, true, false or null");
-    }
-}
-
-/* --- in --- */
-
-static int order_integers(const void *a, const void *b) {
-    int64_t left = *(const int64_t *)a, right = *(const int64_t *)b;
-    return (left > right) - (left < right);
-}
-
-static int order_reals(const void *a, const void *b) {
-    double left = *(const double *)a, right = *(const double *)b;
-    return (left > right) - (left < right);
-}
-
-static int order_texts(const void *a, const void *b) {
-    return filter_text_order(*(const struct span *)a, *(const struct span *)b);
-}
-
-/* A set while it is filled: each array has room for all its values. */
-struct set_draft {
-    struct filter_set set;
-    int64_t *integers;
-    double *reals;
-    struct span *texts;
-};
-
-static struct set_draft *new_set(struct compile *compile, size_t count) {
-    struct set_draft *draft = arena_alloc(compile->arena, sizeof(*draft));
-    draft->set.integers = draft->integers = arena_alloc(compile->arena, count * sizeof(*draft->integers));
-    draft->set.reals = draft->reals = arena_alloc(compile->arena, count * sizeof(*draft->reals));
-    draft->set.texts = draft->texts = arena_alloc(compile->arena, count * sizeof(*draft->texts));
-    return draft;
-}
-
-static void add_to_set(struct set_draft *draft, const struct filter_condition *operand) {
-    struct filter_set *set = &draft->set;
-    switch ((enum datum_kind)operand->kind) {
-    case DATUM_NULL:
-        set->null_in = true;
-        break;
-    case DATUM_FALSE:
-        set->false_in = true;
-        break;
-    case DATUM_TRUE:
-        set->true_in = true;
-        break;
-    case DATUM_INTEGER:
-        draft->integers[set->integer_count++] = operand->integer;
-        break;
-    case DATUM_REAL:
-        draft->reals[set->real_count++] = operand->real;
-        break;
-    default:
-        draft->texts[set->text_count++] = operand->text;
-    }
-}
-
-static void finish_set(struct compile *compile, struct set_draft *draft) {
-    const struct filter_set *set = &draft->set;
-    qsort(draft->integers, set->integer_count, sizeof(*draft->integers), order_integers);
-    qsort(draft->reals, set->real_count, sizeof(*draft->reals), order_reals);
-    qsort(draft->texts, set->text_count, sizeof(*draft->texts), order_texts);
-    compile->integer_count += set->integer_count;
-    compile->real_count += set->real_count;
-    compile->text_count += set->text_count;
-    compile->set_count++;
-}
-
-static size_t count_elements(struct span array) {
-    struct json_reader reader;
-    json_reader_init(&reader, array);
-    size_t count = 0;
-    for (; json_reader_element(&reader); count++) {
-        (void)json_reader_value(&reader);
-    }
-    return count;
-}
-
-static bool parse_set(struct compile *compile, const struct target *target, const struct json_value *value,
-                      struct filter_condition *ret_operand) {
-    if (value->type != JSON_ARRAY) {
-        return refuse(compile, "expected an array of values");
-    }
-    size_t count = count_elements(value->text);
-    if (count == 0) {
-        return refuse(compile, "is empty; expected at least one value");
-    }
-    if (count > FILTER_MAX_IN) {
-        return refuse(compile, "more than %d values", FILTER_MAX_IN);
-    }
-    struct set_draft *draft = new_set(compile, count);
-    struct json_reader reader;
-    json_reader_init(&reader, value->text);
-    for (size_t i = 0; json_reader_element(&reader); i++) {
-        struct json_value element = json_reader_value(&reader);
-        struct filter_condition operand;
-        size_t mark = enter_index(compile, i);
-        if (!parse_scalar(compile, target, &element, &operand)) {
-            return false;
-        }
-        leave(compile, mark);
-        add_to_set(draft, &operand);
-    }
-    finish_set(compile, draft);
-    ret_operand->set = &draft->set;
-    return true;
-}
-
 /* --- Conditions --- */
-
-static bool parse_operand(struct compile *compile, const struct target *target, const struct json_value *value,
-                          struct filter_condition *condition) {
-    bool is_number = value->type == JSON_NUMBER, is_string = value->type == JSON_STRING;
-    switch ((enum filter_operator)condition->op) {
-    case OP_IN:
-        return parse_set(compile, target, value, condition);
-    case OP_GT:
-    case OP_GTE:
-    case OP_LT:
-    case OP_LTE:
-        if (!target->is_time && !is_number && !is_string) {
-            return refuse(compile, "expected a number or a string");
-        }
-        return parse_scalar(compile, target, value, condition);
-    case OP_PREFIX:
-        if (target->is_time) {
-            return refuse(compile, "a time has no prefix; expected eq, ne, in, gt, gte, lt, lte or exists");
-        }
-        return is_string ? parse_scalar(compile, target, value, condition) : refuse(compile, "expected a string");
-    case OP_EXISTS:
-        condition->kind = value->type == JSON_TRUE ? DATUM_TRUE : DATUM_FALSE;
-        return value->type == JSON_TRUE || value->type == JSON_FALSE || refuse(compile, "expected true or false");
-    case OP_EQ:
-    case OP_NE:
-        break;
-    }
-    return parse_scalar(compile, target, value, condition);
-}
 
 static void add_expression(struct expression *group, struct expression *expression) {
     expression->next = group->last;
@@ -376,7 +161,7 @@ static struct expression *new_expression(struct compile *compile, enum expressio
 static bool add_condition(struct compile *compile, struct expression *group, const struct target *target,
                           enum filter_operator op, const struct json_value *value) {
     if (compile->condition_count == FILTER_MAX_CONDITIONS) {
-        return refuse(compile, "more than %d conditions in all", FILTER_MAX_CONDITIONS);
+        return filter_refuse(compile, "more than %d conditions in all", FILTER_MAX_CONDITIONS);
     }
     compile->condition_count++;
     struct expression *expression = new_expression(compile, EXPRESSION_CONDITION);
@@ -384,7 +169,7 @@ static bool add_condition(struct compile *compile, struct expression *group, con
     expression->condition.datum = target->number;
     expression->place = target->place;
     add_expression(group, expression);
-    return parse_operand(compile, target, value, &expression->condition);
+    return filter_parse_operand(compile, target, value, &expression->condition);
 }
 
 static size_t find_operator(struct span name) {
@@ -402,30 +187,30 @@ static bool parse_condition(struct compile *compile, struct expression *group, c
     if (json_reader_type(reader) != JSON_OBJECT) {
         value = json_reader_value(reader);
         if (value.type == JSON_ARRAY) {
-            return refuse(compile, "expected a value, or an object of operators such as {\"in\": [...]}");
+            return filter_refuse(compile, "expected a value, or an object of operators such as {\"in\": [...]}");
         }
         return add_condition(compile, group, target, OP_EQ, &value);
     }
     struct span name;
     bool escaped, given[OPERATOR_COUNT] = {false}, any = false;
     while (json_reader_member(reader, &name, &escaped)) {
-        struct span plain = plain_text(compile, name, escaped);
+        struct span plain = filter_plain_text(compile, name, escaped);
         size_t mark = enter_name(compile, plain);
         size_t op = find_operator(plain);
         if (op == OPERATOR_COUNT) {
-            return refuse(compile, "unknown operator; expected eq, ne, in, gt, gte, lt, lte, prefix or exists");
+            return filter_refuse(compile, "unknown operator; expected eq, ne, in, gt, gte, lt, lte, prefix or exists");
         }
         if (given[op]) {
-            return refuse(compile, "is given twice");
+            return filter_refuse(compile, "is given twice");
         }
         given[op] = any = true;
         value = json_reader_value(reader);
         if (!add_condition(compile, group, target, (enum filter_operator)op, &value)) {
             return false;
         }
-        leave(compile, mark);
+        filter_leave(compile, mark);
     }
-    return any || refuse(compile, "is empty; expected eq, ne, in, gt, gte, lt, lte, prefix or exists");
+    return any || filter_refuse(compile, "is empty; expected eq, ne, in, gt, gte, lt, lte, prefix or exists");
 }
 
 /* --- Filters --- */
@@ -435,19 +220,19 @@ static struct expression *parse_filter(struct compile *compile, struct json_read
 /* The filters of an `all` or `any`. */
 static bool parse_list(struct compile *compile, struct expression *list, struct json_reader *reader, int depth) {
     if (json_reader_type(reader) != JSON_ARRAY) {
-        return refuse(compile, "expected an array of filters");
+        return filter_refuse(compile, "expected an array of filters");
     }
     size_t count = 0;
     for (; json_reader_element(reader); count++) {
-        size_t mark = enter_index(compile, count);
+        size_t mark = filter_enter_index(compile, count);
         struct expression *filter = parse_filter(compile, reader, depth);
         if (!filter) {
             return false;
         }
         add_expression(list, filter);
-        leave(compile, mark);
+        filter_leave(compile, mark);
     }
-    return count || refuse(compile, "is empty; expected at least one filter");
+    return count || filter_refuse(compile, "is empty; expected at least one filter");
 }
 
 static bool parse_group(struct compile *compile, struct expression *outer, enum expression_kind kind,
@@ -475,7 +260,7 @@ static bool parse_member(struct compile *compile, struct expression *group, stru
     for (size_t i = 0; i < sizeof(GROUPS) / sizeof(GROUPS[0]); i++) {
         if (span_is(name, GROUPS[i].name)) {
             if (seen->members[GROUPS[i].seen]) {
-                return refuse(compile, "is given twice");
+                return filter_refuse(compile, "is given twice");
             }
             seen->members[GROUPS[i].seen] = true;
             return parse_group(compile, group, GROUPS[i].kind, reader, depth + 1);
@@ -486,7 +271,7 @@ static bool parse_member(struct compile *compile, struct expression *group, stru
         return false;
     }
     if (seen->members[target.number]) {
-        return refuse(compile, "is given twice");
+        return filter_refuse(compile, "is given twice");
     }
     seen->members[target.number] = true;
     return parse_condition(compile, group, &target, reader);
@@ -495,11 +280,11 @@ static bool parse_member(struct compile *compile, struct expression *group, stru
 /* NULL: refused. */
 static struct expression *parse_filter(struct compile *compile, struct json_reader *reader, int depth) {
     if (depth > FILTER_MAX_DEPTH) {
-        (void)refuse(compile, "filters nested more than %d deep", FILTER_MAX_DEPTH);
+        (void)filter_refuse(compile, "filters nested more than %d deep", FILTER_MAX_DEPTH);
         return NULL;
     }
     if (json_reader_type(reader) != JSON_OBJECT) {
-        (void)refuse(compile, "expected an object");
+        (void)filter_refuse(compile, "expected an object");
         return NULL;
     }
     struct expression *group = new_expression(compile, EXPRESSION_ALL);
@@ -507,15 +292,15 @@ static struct expression *parse_filter(struct compile *compile, struct json_read
     struct span name;
     bool escaped;
     while (json_reader_member(reader, &name, &escaped)) {
-        struct span plain = plain_text(compile, name, escaped);
+        struct span plain = filter_plain_text(compile, name, escaped);
         size_t mark = enter_name(compile, plain);
         if (!parse_member(compile, group, plain, reader, depth, &seen)) {
             return NULL;
         }
-        leave(compile, mark);
+        filter_leave(compile, mark);
     }
     if (!group->last) {
-        (void)refuse(compile, "is empty; expected a path with a condition, or all, any, not");
+        (void)filter_refuse(compile, "is empty; expected a path with a condition, or all, any, not");
         return NULL;
     }
     return group;

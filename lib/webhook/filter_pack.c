@@ -1,4 +1,9 @@
-/* Emits the jumps and lays out the filter's one allocation: the arrays that need alignment first, text at the end. */
+/* Emits the jumps and lays out the filter's one allocation: the arrays that need alignment first, text at the end.
+ *
+ * Expressions are emitted from the last to the first, so that each knows where to go:
+ *   all(a, b)  then T else F    =  a then (b then T else F) else F
+ *   any(a, b)  then T else F    =  a then T else (b then T else F)
+ *   not(a)     then T else F    =  a then F else T */
 #include "webhook/filter_compile_private.h"
 
 #include "base/memory.h"

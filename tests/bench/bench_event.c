@@ -185,6 +185,15 @@ static void measure(const char *name, bench_fn *fn, struct bench *bench) {
     printf("%-44s %8.0f ns\n", name, best);
 }
 
+static void measure_filters(struct bench *bench) {
+    measure("filter, the event's type", filter_by_type, bench);
+    measure("filter, 1 condition on the payload", filter_one, bench);
+    measure("filter, 5 conditions", filter_five, bench);
+    measure("filter, 5 conditions, with white space", filter_pretty, bench);
+    measure("filter, 20 conditions", filter_twenty, bench);
+    measure("filter, one of 1,000 strings", filter_in_thousand, bench);
+}
+
 static void write_event(struct buffer *out, const char *space) {
     buffer_printf(out, "{%s\"id\":%s\"evt_123456789\",%s\"workspace_id\":%s1246965,%s", space, space, space, space,
                   space);
@@ -247,12 +256,7 @@ int main(int argc, char **argv) {
     measure("read and free, with white space", read_pretty, &bench);
     measure("read and free, with a traceparent", read_traced, &bench);
     measure("read and free, CloudEvents binary", read_binary, &bench);
-    measure("filter, the event's type", filter_by_type, &bench);
-    measure("filter, 1 condition on the payload", filter_one, &bench);
-    measure("filter, 5 conditions", filter_five, &bench);
-    measure("filter, 5 conditions, with white space", filter_pretty, &bench);
-    measure("filter, 20 conditions", filter_twenty, &bench);
-    measure("filter, one of 1,000 strings", filter_in_thousand, &bench);
+    measure_filters(&bench);
     measure("render seanotify", render_seanotify, &bench);
     measure("render cloudevents", render_cloudevents, &bench);
     measure("render seanotify, payload with white space", render_pretty, &bench);
