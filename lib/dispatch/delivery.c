@@ -42,6 +42,22 @@ size_t delivery_footprint_bytes(const struct delivery *delivery) {
     return sizeof(*delivery) + delivery->response_body_len;
 }
 
+int gate_take_slots(struct gate *gate, int max) {
+    int32_t slots = atomic_load_explicit(&gate->slots, memory_order_relaxed);
+    while (slots > 0) {
+        int32_t take = slots < max ? slots : max;
+        if (atomic_compare_exchange_weak_explicit(&gate->slots, &slots, slots - take, memory_order_relaxed,
+                                                  memory_order_relaxed))
+            return take;
+    }
+    return 0;
+}
+
+void gate_give_slots(struct gate *gate, int count) {
+    if (count > 0)
+        atomic_fetch_add_explicit(&gate->slots, count, memory_order_relaxed);
+}
+
 struct taken *taken_new(struct partition *partition, int64_t offset, const struct uuid *key, uint32_t expected) {
     struct taken *taken = mem_calloc(1, sizeof(*taken) + expected * sizeof(taken->slots[0]));
     taken->message.type = MESSAGE_TAKEN;

@@ -49,6 +49,7 @@ enum outcome {
     OUTCOME_LEASED,    /* under way: a row leased to this process; the answer follows as a row's */
     OUTCOME_DELAYED,   /* not due yet: a row for due_at_ms, or due_in_ms from now, whichever is later */
     OUTCOME_BATCHED,   /* a member of its endpoint's batch */
+    OUTCOME_SPLIT,     /* a batch whose body is too long to be sent: its halves take its place */
     OUTCOME_DROPPED,   /* its partition or lease went elsewhere: nothing is written */
 };
 
@@ -99,6 +100,10 @@ void delivery_free(struct delivery **delivery);
 struct delivery *delivery_clone(const struct delivery *delivery);
 /* What it costs while it waits to be written. */
 size_t delivery_footprint_bytes(const struct delivery *delivery);
+
+/* Takes up to `max` of the slots for rows that a lane published; returns how many. */
+int gate_take_slots(struct gate *gate, int max);
+void gate_give_slots(struct gate *gate, int count);
 
 /* One record that intake took, and what is still to come of it. */
 struct taken {

@@ -76,7 +76,7 @@ static enum verdict judge(struct scheduler *scheduler, struct look *look, const 
         return look->hold.count < MARK_ROWS ? HOLD : LEAVE;
     if (full || !scheduler_lane_has_room(scheduler, &subscription->id))
         return LEAVE;
-    if (scheduler_take_slots(subscription->gate, 1) > 0)
+    if (gate_take_slots(subscription->gate, 1) > 0)
         return SEND;
     return look->hold.count < MARK_ROWS ? HOLD : LEAVE;
 }
@@ -133,7 +133,7 @@ static void settle_slots(struct look *look, const struct result *rows) {
             claimed = uuid_equal(&key, &look->send.keys[i].row_key) && uuid_equal(&id, &look->granted[i]->id);
         }
         if (!claimed)
-            scheduler_give_slots(look->granted[i]->gate, 1);
+            gate_give_slots(look->granted[i]->gate, 1);
     }
 }
 

@@ -192,7 +192,7 @@ static void visit(struct scheduler *scheduler, struct drain *drain, struct hold 
     if (!scheduler_lane_has_room(scheduler, &hold->id))
         return;
     int most = drain->slots_left < DRAIN_ROWS_EACH ? drain->slots_left : DRAIN_ROWS_EACH;
-    int slots = scheduler_take_slots(subscription->gate, most);
+    int slots = gate_take_slots(subscription->gate, most);
     if (slots == 0)
         return;
     int64_t timeout_ms = scheduler_timeout_ms(scheduler, subscription);
@@ -239,7 +239,7 @@ static enum status drain_chosen(struct scheduler *scheduler, struct drain *drain
     if (status == STATUS_OK)
         count_given(drain, rows);
     for (size_t i = 0; i < drain->count; i++) {
-        scheduler_give_slots(drain->subscriptions[i]->gate, drain->slots[i] - drain->given[i]);
+        gate_give_slots(drain->subscriptions[i]->gate, drain->slots[i] - drain->given[i]);
         if (status == STATUS_OK && drain->given[i] < drain->slots[i]) {
             /* Nothing more waits and the endpoint has room: new deliveries may go to it again, before the hold has
              * ended. */

@@ -78,9 +78,6 @@ MUST_USE enum status scheduler_hand_over(struct scheduler *scheduler, const stru
                                          int64_t lease_ms, bool cancel, struct error *error);
 int64_t scheduler_timeout_ms(const struct scheduler *scheduler, const struct subscription *subscription);
 bool scheduler_lane_has_room(const struct scheduler *scheduler, const struct uuid *id);
-/* Takes up to `max` of the slots that a lane published; returns how many. */
-int scheduler_take_slots(struct gate *gate, int max);
-void scheduler_give_slots(struct gate *gate, int count);
 
 /* scheduler_due.c */
 /* Rows of these buckets that have been due for overdue_ms: for free slots to the lanes, the others into the holds. */

@@ -21,22 +21,6 @@ bool scheduler_lane_has_room(const struct scheduler *scheduler, const struct uui
     return lane_waiting(scheduler->settings.lanes[lane_of(scheduler, id)]) <= SCHEDULER_LANE_FULL;
 }
 
-int scheduler_take_slots(struct gate *gate, int max) {
-    int32_t slots = atomic_load_explicit(&gate->slots, memory_order_relaxed);
-    while (slots > 0) {
-        int32_t take = slots < max ? slots : max;
-        if (atomic_compare_exchange_weak_explicit(&gate->slots, &slots, slots - take, memory_order_relaxed,
-                                                  memory_order_relaxed))
-            return take;
-    }
-    return 0;
-}
-
-void scheduler_give_slots(struct gate *gate, int count) {
-    if (count > 0)
-        atomic_fetch_add_explicit(&gate->slots, count, memory_order_relaxed);
-}
-
 static struct event *read_event(struct scheduler *scheduler, const struct schedule_row *row, struct error *why) {
     struct event_header headers[EVENT_HEADERS_MAX];
     struct event_record record = row->record;
@@ -169,7 +153,7 @@ static void hand_on(struct scheduler *scheduler, const struct result *rows, stru
         /* A pause in between cancels what waited for it (rule C2), whether or not the sweep has come by. */
         bool overtaken = known && row.activation < known->activation;
         if (known && !cancel && (overtaken || !events[i]))
-            scheduler_give_slots(known->gate, 1);
+            gate_give_slots(known->gate, 1);
         if (!events[i])
             continue;
         struct delivery *delivery = delivery_of(scheduler, &row, events[i], known, lease_ends_ms);
