@@ -244,6 +244,7 @@ static void flush_done(struct recorder *recorder) {
     atomic_store_explicit(&recorder->settings.pulse->beat_ms, began_ms, memory_order_release);
     publish_progress(recorder);
     recorder_flush_count(recorder);
+    recorder_batches_leave(recorder);
     metric_observe(recorder->flush_seconds, (double)(clock_mono_us() - flush->began_us) / 1e6);
     give_back(recorder, flush->deliveries, flush->bytes);
     while ((taken = TAILQ_FIRST(&flush->taken))) {
@@ -381,6 +382,7 @@ struct recorder *recorder_new(const struct recorder_settings *settings) {
     buffer_init(&recorder->done, 64 * 1024 * 1024);
     buffer_init(&recorder->identity, 128);
     recorder->schedule = schedule_changes_new();
+    recorder->gathering = gathering_new();
     make_metrics(recorder);
     loop_each_round(recorder->loop, on_round_end, recorder);
     return recorder;
@@ -399,6 +401,7 @@ void recorder_start(struct recorder *recorder) {
 void recorder_stop(struct recorder *recorder, int64_t deadline_ms) {
     loop_stop(recorder->loop);
     loop_join(recorder->loop);
+    recorder->stopping = true;
     struct error error;
     do {
         struct queue_node *left = queue_take(recorder->queue);
@@ -466,6 +469,7 @@ void recorder_free(struct recorder **recorder_ptr) {
     buffer_deinit(&recorder->done);
     buffer_deinit(&recorder->identity);
     schedule_changes_free(&recorder->schedule);
+    gathering_free(&recorder->gathering);
     connection_free(&recorder->connection);
     loop_timer_free(&recorder->timer);
     queue_free(&recorder->queue);

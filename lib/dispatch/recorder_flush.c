@@ -1,7 +1,7 @@
 /* One flush: a transaction that writes whole events (rule P2), the outcomes of schedule rows, and progress.
  *
- *   BEGIN · heartbeat and clock · progress, where the epoch is still ours · COPY events, rejected, logs ·
- *   holds, new rows, retries, ends · disabled subscriptions · COMMIT
+ *   BEGIN · heartbeat and clock · progress, where the epoch is still ours · COPY events, rejected, logs, members,
+ *   batches · holds, closers, new rows, retries, ends · subscriptions that are disabled, or take less · COMMIT
  *
  * Locks are taken in that order by everybody (rule P9). */
 #include "base/clock.h"
@@ -88,12 +88,17 @@ static struct span error_code(const struct delivery *delivery) {
                                                : span_of(client_result_name(delivery->result));
 }
 
+/* Itself, or its halves. */
+static bool is_tried_again(const struct delivery *delivery) {
+    return delivery->decision.action == RETRY_AGAIN || delivery->decision.action == RETRY_SPLIT;
+}
+
 static void log_delivery(struct recorder *recorder, const struct delivery *delivery, int64_t now_ms) {
     const struct event *event = delivery->event;
     const struct subscription *subscription = delivery->subscription;
     bool attempted = delivery->outcome == OUTCOME_ATTEMPTED;
     bool done = attempted && delivery->decision.action == RETRY_DONE;
-    bool again = attempted && delivery->decision.action == RETRY_AGAIN;
+    bool again = attempted && is_tried_again(delivery);
     struct span body = {delivery->response_body, delivery->response_body_len};
     char answered[64];
     (void)snprintf(answered, sizeof(answered), "the endpoint answered %d", delivery->status_code);
@@ -160,6 +165,10 @@ static void schedule_first(struct recorder *recorder, const struct delivery *del
             row.lease_ms = delivery->subscription->timeout_ms + LEASE_MARGIN_MS;
         break;
     case OUTCOME_DELAYED:
+        if (delivery->subscription->delivery_mode == DELIVERY_BATCHED) {
+            recorder_batches_later(recorder, delivery);
+            return;
+        }
         row.due_at_ms = delivery->due_at_ms;
         row.due_in_ms = delivery->due_in_ms;
         break;
@@ -176,6 +185,8 @@ static void schedule_row(struct recorder *recorder, const struct delivery *deliv
     if (attempted && delivery->decision.action == RETRY_AGAIN)
         schedule_changes_retry(recorder->schedule, &key, delivery->fence, delivery->attempt + 1,
                                delivery->decision.delay_ms);
+    else if (delivery->outcome == OUTCOME_SPLIT || (attempted && delivery->decision.action == RETRY_SPLIT))
+        recorder_batches_split(recorder, delivery);
     else if (delivery->outcome == OUTCOME_PARKED)
         schedule_changes_hold(recorder->schedule, &key, delivery->fence);
     else if (attempted && delivery->decision.action == RETRY_DONE && delivery->parked_in_flight)
@@ -206,11 +217,13 @@ static void write_rejected(struct recorder *recorder, const struct taken *taken,
     events_rejected_row(&recorder->rejected, &row);
 }
 
-static void build(struct recorder *recorder, int64_t now_ms) {
+/* now_ms: for created_at; clock_ms: the database's clock. */
+static void build(struct recorder *recorder, int64_t now_ms, int64_t clock_ms) {
     buffer_reset(&recorder->events);
     buffer_reset(&recorder->logs);
     buffer_reset(&recorder->rejected);
     schedule_changes_reset(recorder->schedule);
+    recorder_batches_begin(recorder, clock_ms);
     struct taken *taken;
     struct delivery *delivery;
     TAILQ_FOREACH (taken, &recorder->flush.taken, link) {
@@ -222,7 +235,9 @@ static void build(struct recorder *recorder, int64_t now_ms) {
         TAILQ_FOREACH (delivery, &taken->outcomes, link) {
             if (leaves_log(delivery))
                 log_delivery(recorder, delivery, now_ms);
-            if (ours)
+            if (ours && delivery->outcome == OUTCOME_BATCHED)
+                recorder_batches_add(recorder, delivery, taken->taken_at_ms);
+            else if (ours)
                 schedule_first(recorder, delivery);
         }
     }
@@ -231,6 +246,7 @@ static void build(struct recorder *recorder, int64_t now_ms) {
             log_delivery(recorder, delivery, now_ms);
         schedule_row(recorder, delivery);
     }
+    recorder_batches_build(recorder);
 }
 
 /* 410: the receiver wants no more. */
@@ -245,15 +261,19 @@ static enum status disable_gone(struct recorder *recorder, struct delivery_list 
     return status;
 }
 
-static enum status write_rows(struct recorder *recorder, struct error *error) {
+static enum status write_rows(struct recorder *recorder, int64_t now_ms, struct error *error) {
     CHECK(!recorder->events.overflowed && !recorder->logs.overflowed && !recorder->rejected.overflowed);
     enum status status = events_copy(recorder->connection, buffer_view(&recorder->events), error);
     if (status == STATUS_OK)
         status = events_copy_rejected(recorder->connection, buffer_view(&recorder->rejected), error);
     if (status == STATUS_OK)
         status = logs_copy(recorder->connection, buffer_view(&recorder->logs), error);
+    if (status == STATUS_OK)
+        status = recorder_batches_write(recorder, now_ms, error);
     if (status == STATUS_OK && !schedule_changes_is_empty(recorder->schedule))
         status = schedule_write(recorder->connection, recorder->schedule, error);
+    if (status == STATUS_OK)
+        status = recorder_batches_write_halves(recorder, now_ms, error);
     struct taken *taken;
     TAILQ_FOREACH (taken, &recorder->flush.taken, link) {
         if (status == STATUS_OK)
@@ -287,8 +307,9 @@ enum status recorder_flush_write(struct recorder *recorder, struct error *error)
     if (status == STATUS_OK)
         status = advance(recorder, error);
     if (status == STATUS_OK) {
-        build(recorder, partitions_clamp(&recorder->days, now_ms));
-        status = write_rows(recorder, error);
+        int64_t created_at_ms = partitions_clamp(&recorder->days, now_ms);
+        build(recorder, created_at_ms, now_ms);
+        status = write_rows(recorder, created_at_ms, error);
     }
     if (status == STATUS_OK) {
         recorder->flush.commit_sent = true;
@@ -316,7 +337,7 @@ static void count_deliveries(struct recorder *recorder, const struct delivery_li
         if (delivery->decision.action == RETRY_DONE)
             metric_add(recorder->delivered, 1);
         else
-            metric_add(delivery->decision.action == RETRY_AGAIN ? recorder->failed : recorder->given_up, 1);
+            metric_add(is_tried_again(delivery) ? recorder->failed : recorder->given_up, 1);
     }
 }
 

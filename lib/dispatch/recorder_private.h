@@ -1,5 +1,6 @@
 /* What the recorder's files share: recorder.c (messages, the rhythm), recorder_partitions.c (what is followed),
- * recorder_flush.c (one transaction), recorder_link.c (the connection: losing it, finding it again, rule P4). */
+ * recorder_flush.c (one transaction), recorder_batches.c (what it does with batches), recorder_link.c (the connection:
+ * losing it, finding it again, rule P4). */
 #ifndef DISPATCH_RECORDER_PRIVATE_H
 #define DISPATCH_RECORDER_PRIVATE_H
 
@@ -83,6 +84,8 @@ struct recorder {
 
     struct buffer events, logs, rejected, done;
     struct schedule_changes *schedule;
+    struct gathering *gathering;
+    bool stopping; /* the lanes have stopped: nothing more is given to them */
 
     _Atomic int64_t waiting;
 
@@ -107,6 +110,23 @@ void recorder_untrack(struct recorder *recorder, struct tracked *tracked);
 MUST_USE enum status recorder_flush_write(struct recorder *recorder, struct error *error);
 /* Sums up what the log rows of the flush say, for the metrics. */
 void recorder_flush_count(struct recorder *recorder);
+
+/* recorder_batches.c: while a flush is built: forgets what was built before; then each delivery that belongs into a
+ * batch (taken_at_ms: monotonic), is a batch of its own later on (OUTCOME_DELAYED), or gives way to its halves; then
+ * all of it goes into recorder->schedule. clock_ms: the database's. */
+struct gathering *gathering_new(void);
+void gathering_free(struct gathering **gathering);
+void recorder_batches_begin(struct recorder *recorder, int64_t clock_ms);
+void recorder_batches_add(struct recorder *recorder, const struct delivery *delivery, int64_t taken_at_ms);
+void recorder_batches_later(struct recorder *recorder, const struct delivery *delivery);
+void recorder_batches_split(struct recorder *recorder, const struct delivery *delivery);
+void recorder_batches_build(struct recorder *recorder);
+/* In the transaction, before schedule_write and after it. */
+MUST_USE enum status recorder_batches_write(struct recorder *recorder, int64_t created_at_ms, struct error *error);
+MUST_USE enum status recorder_batches_write_halves(struct recorder *recorder, int64_t created_at_ms,
+                                                   struct error *error);
+/* The flush is written: what was leased for a lane goes there. */
+void recorder_batches_leave(struct recorder *recorder);
 
 /* recorder_link.c */
 /* Connects, registers, and after an interruption compares what PostgreSQL has with what this process last wrote (P5,
