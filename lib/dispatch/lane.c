@@ -235,9 +235,13 @@ static void start_delivery(struct lane *lane, struct target *target, struct deli
     }
     struct sending *sending = take_sending(lane);
     int64_t wall_ms = clock_wall_ms();
-    if (sending_make(sending, target, delivery, wall_ms, &error) != STATUS_OK) {
+    enum status status = sending_make(sending, target, delivery, wall_ms, &error);
+    if (status != STATUS_OK) {
         give_sending(lane, sending);
-        fail_unmade(lane, delivery, &error);
+        if (status == STATUS_CONFLICT)
+            lane_end_with(lane, delivery, OUTCOME_SPLIT);
+        else
+            fail_unmade(lane, delivery, &error);
         return;
     }
     struct client_request request = {

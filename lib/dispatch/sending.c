@@ -21,25 +21,54 @@ void sending_free(struct sending **sending_ptr) {
     mem_free(sending);
 }
 
-static void render(struct sending *sending, const struct target *target, const struct delivery *delivery,
-                   int64_t wall_ms) {
+static void render_event(struct buffer *body, const struct target *target, const struct event *event, int64_t wall_ms) {
     const struct subscription *subscription = target->subscription;
     struct format_input input = {
-        .event = delivery->event,
+        .event = event,
         .sent_at_ms = wall_ms,
         .workspace_name = subscription_workspace_name(subscription),
         .created_by = subscription_created_by(subscription),
         .updated_by = subscription_updated_by(subscription),
     };
+    format_render(target->format, &input, body);
+}
+
+/* A batch's body is an array of those of its members, however few they are. */
+static void render_batch(struct buffer *body, const struct target *target, const struct event *batch, int64_t wall_ms) {
+    for (size_t i = 0; i < batch->member_count; i++) {
+        buffer_char(body, i ? ',' : '[');
+        render_event(body, target, batch->members[i], wall_ms);
+    }
+    buffer_char(body, ']');
+}
+
+static void render(struct sending *sending, const struct target *target, const struct event *event, int64_t wall_ms) {
+    const struct subscription *subscription = target->subscription;
     buffer_reset(&sending->body);
-    format_render(target->format, &input, &sending->body);
+    if (event->members)
+        render_batch(&sending->body, target, event, wall_ms);
+    else
+        render_event(&sending->body, target, event, wall_ms);
     if (subscription->signature_style != SIGNATURE_HEX && subscription->signature_style != SIGNATURE_BOTH)
         return;
+    if (sending->body.overflowed)
+        return; /* what was cut off is no JSON */
     struct buffer spelled;
     buffer_init(&spelled, SENDING_MAX_BODY_BYTES);
     js_json_write(buffer_view(&sending->body), &spelled);
     buffer_deinit(&sending->body);
     sending->body = spelled;
+}
+
+/* What could be sent in smaller pieces is not sent when it is longer than its receiver wants. */
+static bool is_too_long(const struct sending *sending, const struct target *target, const struct event *event) {
+    return event->member_count > 1 &&
+           (sending->body.overflowed || sending->body.len > (size_t)target->subscription->batch_max_bytes);
+}
+
+static const char *content_type_of(const struct target *target, const struct event *event) {
+    bool cloudevents = strcmp(target->content_type, "application/cloudevents+json") == 0;
+    return event->members && cloudevents ? "application/cloudevents-batch+json" : target->content_type;
 }
 
 /* The lines lie one after the other, each with its NUL; their places are known once the buffer has stopped moving. */
@@ -85,7 +114,10 @@ enum status sending_make(struct sending *sending, struct target *target, struct 
                          struct error *error) {
     sending->target = target;
     sending->delivery = delivery;
-    render(sending, target, delivery, wall_ms);
+    render(sending, target, delivery->event, wall_ms);
+    if (is_too_long(sending, target, delivery->event))
+        return error_set(error, STATUS_CONFLICT, "the body would be longer than %d bytes",
+                         (int)target->subscription->batch_max_bytes);
     if (sending->body.overflowed)
         return error_set(error, STATUS_INVALID, "the body would be longer than %d bytes", SENDING_MAX_BODY_BYTES);
 
@@ -98,7 +130,12 @@ enum status sending_make(struct sending *sending, struct target *target, struct 
     buffer_int(&sending->lines, wall_ms / 1000);
     end_line(sending, &starts);
     sign(sending, target, wall_ms / 1000, &starts);
-    passed_on(sending, &starts, "content-type: ", span_of(target->content_type));
+    passed_on(sending, &starts, "content-type: ", span_of(content_type_of(target, event)));
+    if (event->members) {
+        buffer_text(&sending->lines, "webhook-batch-size: ");
+        buffer_int(&sending->lines, (int64_t)event->member_count);
+        end_line(sending, &starts);
+    }
     passed_on(sending, &starts, "", (struct span){USER_AGENT, sizeof(USER_AGENT) - 1});
     passed_on(sending, &starts, "traceparent: ", event->traceparent);
     passed_on(sending, &starts, "tracestate: ", event->tracestate);
@@ -141,6 +178,7 @@ void sending_judge(struct delivery *delivery, const struct client_response *resp
         .status_code = response->status_code,
         .retry_after_ms = response->retry_after_ms,
         .number = delivery->attempt,
+        .divisible = delivery->event->member_count > 1,
     };
     int64_t own[SUBSCRIPTION_MAX_RETRIES];
     struct retry_schedule schedule = {settings->retry_schedule_ms, (size_t)settings->retry_count};

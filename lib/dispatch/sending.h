@@ -23,7 +23,8 @@ struct sending {
 struct sending *sending_new(struct lane *lane);
 void sending_free(struct sending **sending);
 
-/* Renders and signs. STATUS_INVALID: the body is too large. */
+/* Renders and signs. STATUS_INVALID: the body is too large. STATUS_CONFLICT: that of a batch is larger than the
+ * subscription wants, and its halves are to be sent instead. */
 MUST_USE enum status sending_make(struct sending *sending, struct target *target, struct delivery *delivery,
                                   int64_t wall_ms, struct error *error);
 
