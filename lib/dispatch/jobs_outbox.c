@@ -4,14 +4,13 @@
 #include "base/memory.h"
 #include "core/log.h"
 #include "dispatch/jobs_private.h"
+#include "store/batches.h"
 #include "store/events.h"
 #include "store/outbox.h"
-#include "store/partitions.h"
-#include "store/schedule.h"
-#include "webhook/batch.h"
 #include "webhook/filter.h"
 
 #define TAKE_MAX 50
+#define ROWS_MAX_BYTES ((size_t)256 * 1024 * 1024)
 #define NO_PARTITION (-1)
 
 /* One transaction's work. */
@@ -20,26 +19,60 @@ struct bringing {
     const struct matching *matching;
     struct partition_bounds days;
     struct schedule_changes *schedule;
-    struct buffer events;  /* rows */
-    struct buffer skipped; /* struct uuid each, of the event at hand */
-    struct event *kept[2 * TAKE_MAX];
-    size_t kept_count; /* what schedule borrows from */
+    struct buffer events, members; /* rows */
+    struct buffer scratch;
+    struct buffer skipped;            /* struct uuid each, of the event at hand */
+    struct schedule_members *batches; /* one for each endpoint that gathers */
+    size_t batch_count, batch_capacity;
+    struct event *kept[TAKE_MAX]; /* what the changes borrow from */
+    size_t kept_count;
     struct event *event;
     bool matched;
 };
 
 static void bringing_init(struct bringing *bringing, struct jobs *jobs) {
     *bringing = (struct bringing){.jobs = jobs, .schedule = schedule_changes_new()};
-    buffer_init(&bringing->events, 16 * 1024 * 1024);
-    buffer_init(&bringing->skipped, 16 * 1024 * 1024);
+    buffer_init(&bringing->events, ROWS_MAX_BYTES);
+    buffer_init(&bringing->members, ROWS_MAX_BYTES);
+    buffer_init(&bringing->scratch, ROWS_MAX_BYTES);
+    buffer_init(&bringing->skipped, ROWS_MAX_BYTES);
 }
 
 static void bringing_deinit(struct bringing *bringing) {
     schedule_changes_free(&bringing->schedule);
     while (bringing->kept_count)
         event_unref(&bringing->kept[--bringing->kept_count]);
+    mem_free(bringing->batches);
     buffer_deinit(&bringing->events);
+    buffer_deinit(&bringing->members);
+    buffer_deinit(&bringing->scratch);
     buffer_deinit(&bringing->skipped);
+}
+
+static struct schedule_members *batch_of(struct bringing *bringing, const struct subscription *subscription) {
+    for (size_t i = 0; i < bringing->batch_count; i++)
+        if (uuid_equal(&bringing->batches[i].endpoint.subscription_id, &subscription->id))
+            return &bringing->batches[i];
+    if (bringing->batch_count == bringing->batch_capacity) {
+        bringing->batch_capacity = bringing->batch_capacity ? 2 * bringing->batch_capacity : 16;
+        bringing->batches = mem_realloc(bringing->batches, bringing->batch_capacity * sizeof(*bringing->batches));
+    }
+    bringing->batches[bringing->batch_count] = (struct schedule_members){
+        .endpoint = {bringing->event->workspace_id, subscription->id, UUID_NIL},
+        .activation = subscription->activation,
+        .due_at_ms = bringing->days.now_ms + subscription->wait_ms,
+        .max_events = subscription->batch_max_events,
+        .max_bytes = subscription->batch_max_bytes,
+    };
+    return &bringing->batches[bringing->batch_count++];
+}
+
+static void add_member(struct bringing *bringing, const struct subscription *subscription) {
+    struct schedule_members *batch = batch_of(bringing, subscription);
+    batches_member_row(&bringing->members, &batch->endpoint, bringing->event, subscription->activation,
+                       bringing->days.now_ms, &bringing->scratch);
+    batch->count++;
+    batch->bytes += (int64_t)bringing->event->value.len;
 }
 
 static void add_match(void *ctx, struct subscription *subscription) {
@@ -50,6 +83,10 @@ static void add_match(void *ctx, struct subscription *subscription) {
     bringing->matched = true;
     if (subscription->status != SUBSCRIPTION_ACTIVE) {
         buffer_append(&bringing->skipped, &subscription->id, sizeof(subscription->id));
+        return;
+    }
+    if (subscription->delivery_mode == DELIVERY_BATCHED) {
+        add_member(bringing, subscription);
         return;
     }
     struct schedule_new row = {
@@ -120,8 +157,12 @@ static enum status bring_all(struct bringing *bringing, const struct result *tak
         bring(bringing, &row);
     }
     roster_end(bringing->jobs->settings.roster);
-    CHECK(!bringing->events.overflowed && !bringing->skipped.overflowed);
+    for (size_t i = 0; i < bringing->batch_count; i++)
+        schedule_changes_members(bringing->schedule, &bringing->batches[i]);
+    CHECK(!bringing->events.overflowed && !bringing->members.overflowed && !bringing->skipped.overflowed);
     status = events_copy(connection, buffer_view(&bringing->events), error);
+    if (status == STATUS_OK)
+        status = batches_copy_members(connection, buffer_view(&bringing->members), error);
     if (status == STATUS_OK && !schedule_changes_is_empty(bringing->schedule))
         status = schedule_write(connection, bringing->schedule, error);
     return status;
