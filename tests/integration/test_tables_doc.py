@@ -11,8 +11,8 @@ OWN = {
     "schedule": {"bucket", "kind", "activation", "fence", "record_key", "headers", "body"},
     "progress": {"last_key", "done"},
 }
-WANTED = ["delivery_logs", "events", "rejected_events", "subscriptions", "schedule", "progress", "delivery_stats_minutely",
-          "endpoint_health", "delivery_log_details"]
+WANTED = ["delivery_logs", "events", "rejected_events", "subscriptions", "schedule", "health", "outbox", "mails", "progress",
+          "delivery_stats_minutely", "endpoint_health", "delivery_log_details"]
 SHORT = {"timestamp with time zone": "timestamptz"}
 
 
