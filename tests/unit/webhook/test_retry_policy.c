@@ -19,7 +19,7 @@ static const struct retry_schedule DEFAULT_SCHEDULE = {DEFAULT_DELAYS, 9};
 static const struct retry_schedule NO_RETRIES = {NULL, 0};
 
 static struct attempt answered(int status_code, int number) {
-    return (struct attempt){ATTEMPT_ANSWERED, status_code, -1, number};
+    return (struct attempt){ATTEMPT_ANSWERED, status_code, -1, number, false};
 }
 
 static void each_success_is_done(void **state) {
@@ -94,6 +94,27 @@ static void gone_disables(void **state) {
     assert_int_equal(retry_policy_next(&attempt, &NO_RETRIES, MIDDLE).action, RETRY_DISABLE);
 }
 
+static void too_large_splits_what_can_be_split_at_any_attempt(void **state) {
+    (void)state;
+    for (int number = 1; number <= 20; number++) {
+        struct attempt attempt = answered(413, number);
+        attempt.divisible = true;
+        attempt.retry_after_ms = 1000;
+        struct retry_decision decision = retry_policy_next(&attempt, &NO_RETRIES, MIDDLE);
+        assert_int_equal(decision.action, RETRY_SPLIT);
+        assert_int_equal(decision.delay_ms, 0);
+        assert_int_equal(decision.sign, SIGN_GOOD);
+        attempt.status_code = 414;
+        assert_int_equal(retry_policy_next(&attempt, &NO_RETRIES, MIDDLE).action, RETRY_GIVE_UP);
+        attempt = answered(413, number);
+        assert_int_equal(retry_policy_next(&attempt, &NO_RETRIES, MIDDLE).action, RETRY_GIVE_UP);
+    }
+    struct attempt attempt = answered(413, 1);
+    attempt.divisible = true;
+    attempt.end = ATTEMPT_TIMEOUT;
+    assert_int_equal(retry_policy_next(&attempt, &DEFAULT_SCHEDULE, MIDDLE).action, RETRY_AGAIN);
+}
+
 static void retry_after_only_lengthens_and_has_a_ceiling(void **state) {
     (void)state;
     const int codes[] = {429, 503, 500, 302};
@@ -126,7 +147,7 @@ static void retry_after_does_not_prolong_the_schedule(void **state) {
 
 static void without_an_answer_it_is_tried_again(void **state) {
     (void)state;
-    struct attempt attempt = {ATTEMPT_TIMEOUT, 0, -1, 1};
+    struct attempt attempt = {ATTEMPT_TIMEOUT, 0, -1, 1, false};
     struct retry_decision decision = retry_policy_next(&attempt, &DEFAULT_SCHEDULE, MIDDLE);
     assert_int_equal(decision.action, RETRY_AGAIN);
     assert_int_equal(decision.delay_ms, 5 * SECOND);
@@ -141,7 +162,7 @@ static void without_an_answer_it_is_tried_again(void **state) {
 
 static void a_refused_address_is_given_up_at_once(void **state) {
     (void)state;
-    struct attempt attempt = {ATTEMPT_REFUSED, 0, -1, 1};
+    struct attempt attempt = {ATTEMPT_REFUSED, 0, -1, 1, false};
     struct retry_decision decision = retry_policy_next(&attempt, &DEFAULT_SCHEDULE, MIDDLE);
     assert_int_equal(decision.action, RETRY_GIVE_UP);
     assert_int_equal(decision.sign, SIGN_NONE);
@@ -150,7 +171,7 @@ static void a_refused_address_is_given_up_at_once(void **state) {
 static void what_was_not_made_comes_again_soon_and_does_not_count(void **state) {
     (void)state;
     for (int number = 1; number <= 20; number++) {
-        struct attempt attempt = {ATTEMPT_NOT_MADE, 0, -1, number};
+        struct attempt attempt = {ATTEMPT_NOT_MADE, 0, -1, number, false};
         struct retry_decision decision = retry_policy_next(&attempt, &NO_RETRIES, MIDDLE);
         assert_int_equal(decision.action, RETRY_AGAIN);
         assert_int_equal(decision.delay_ms, SECOND);
@@ -167,6 +188,7 @@ int main(void) {
         cmocka_unit_test(a_schedule_of_its_own_may_be_empty),
         cmocka_unit_test(jitter_stays_within_a_fifth),
         cmocka_unit_test(gone_disables),
+        cmocka_unit_test(too_large_splits_what_can_be_split_at_any_attempt),
         cmocka_unit_test(retry_after_only_lengthens_and_has_a_ceiling),
         cmocka_unit_test(the_ceiling_does_not_shorten_the_schedule),
         cmocka_unit_test(retry_after_does_not_prolong_the_schedule),
