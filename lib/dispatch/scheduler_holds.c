@@ -9,7 +9,8 @@
 #define LOOK_EVERY_MS 250
 #define LOOK_EVERY_MANY_MS 1000
 #define MANY_HOLDS 500
-#define DRAIN_VISITS 1024 /* holds looked at in one turn */
+#define LEAVE_TO_OTHERS_MS 1500 /* what a process without a share of limits leaves to those that have one */
+#define DRAIN_VISITS 1024       /* holds looked at in one turn */
 #define DRAIN_ENDPOINTS 64
 #define DRAIN_ROWS 256
 #define DRAIN_ROWS_EACH 128
@@ -117,11 +118,21 @@ static enum status list_holds(struct scheduler *scheduler, bool *ret_expired, st
     return STATUS_OK;
 }
 
+/* Who has no share yet could send nothing to an endpoint with limits for a while. */
+static bool should_take(struct scheduler *scheduler, bool expired, int64_t now_ms) {
+    if (!expired)
+        scheduler->free_since_ms = 0;
+    else if (!scheduler->free_since_ms)
+        scheduler->free_since_ms = now_ms;
+    return expired && (scheduler->crowd.divisor > 0 || now_ms - scheduler->free_since_ms >= LEAVE_TO_OTHERS_MS);
+}
+
 enum status scheduler_look_at_holds(struct scheduler *scheduler, int64_t now_ms, struct error *error) {
     bool expired = false;
     if (now_ms < scheduler->holds_at_ms)
         return STATUS_OK;
     enum status status = list_holds(scheduler, &expired, error);
+    expired = should_take(scheduler, expired, now_ms);
     bool renew = scheduler->mine_count > 0 && now_ms >= scheduler->renew_at_ms;
     if (status == STATUS_OK && (expired || renew)) {
         status = holds_take(scheduler->connection, &scheduler->settings.process_id, TAKE_HOLDS, SCHEDULER_HOLD_LEASE_MS,

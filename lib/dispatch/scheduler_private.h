@@ -53,6 +53,7 @@ struct scheduler {
     uint16_t buckets; /* a set of bits: this process's share */
     struct crowd crowd;
     int64_t ranked_ms, listed_ms; /* monotonic: when it last read who lives, and who holds what */
+    int64_t free_since_ms;        /* monotonic: since when there are holds that nobody has; 0: none */
     int64_t rank_at_ms, others_at_ms, holds_at_ms, renew_at_ms, stats_at_ms, sweep_at_ms; /* monotonic: when next */
     int per_bucket;
 

@@ -211,15 +211,18 @@ def test_the_cap_moves_as_drawn(installation, receiver):
 
 
 class Latencies:
-    """When each event was produced."""
+    """When each event was produced, the first ones apart."""
 
     def __init__(self, installation):
         self.installation = installation
         self.produced = {}
+        self.began = time.monotonic()
 
     def make(self):
         event = self.installation.event()
-        self.produced[event["id"]] = time.monotonic()
+        # A new producer needs a second before its first event is away.
+        if time.monotonic() - self.began > 1.5:
+            self.produced[event["id"]] = time.monotonic()
         return event
 
 
@@ -243,11 +246,11 @@ def test_promise_3_one_that_hangs_among_ten_changes_nothing_for_the_nine(install
         assert len(taken) == len(wanted)
         return statistics.median(taken), taken[int(0.95 * len(taken))]
 
-    run(1)
-    median, most = run(5)
+    run(2)
+    median, most = run(6)
     tally.hanging.add("/tenth")
-    run(1)
-    median_beside, most_beside = run(5)
+    run(2)
+    median_beside, most_beside = run(6)
     tally.release("/tenth")
     print(f"p50 {1e3 * median:.1f} → {1e3 * median_beside:.1f} ms, p95 {1e3 * most:.1f} → {1e3 * most_beside:.1f} ms")
     assert median_beside <= 1.5 * median + 0.005

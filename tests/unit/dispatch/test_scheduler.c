@@ -13,6 +13,7 @@
 #include "dispatch/lane.h"
 #include "dispatch/recorder.h"
 #include "store/process.h"
+#include "webhook/share.h"
 
 #define LANES 2
 #define KEPT_MAX 4096
@@ -87,6 +88,16 @@ static void wait_flag(_Atomic bool *flag, bool wanted, int line) {
 }
 #define WAIT_HELD(gate, wanted) wait_flag(&(gate)->held, (wanted), __LINE__)
 
+static void wait_part(struct gate *gate, enum share_part wanted, int line) {
+    int64_t deadline_ms = clock_mono_ms() + DEADLINE_MS;
+    while (atomic_load(&gate->part) != wanted) {
+        if (clock_mono_ms() > deadline_ms)
+            fail_msg("line %d: it stays as it is", line);
+        pg_fixture_pause();
+    }
+}
+#define WAIT_PART(gate, wanted) wait_part((gate), (wanted), __LINE__)
+
 static void drop(struct kept *kept) {
     for (int i = 0; i < kept->count; i++)
         delivery_free(&kept->deliveries[i]);
@@ -101,6 +112,8 @@ static struct pulse pulse;
 static struct scheduler *thread;
 static struct lane *lane_list[LANES] = {&lanes[0], &lanes[1]};
 
+static int limit; /* of the next one */
+
 /* A version of an endpoint's subscription goes into the roster; its gate stays the same. */
 static struct gate *subscribe(int endpoint, enum subscription_status status, int64_t version, int64_t activation) {
     struct span types[] = {SPAN_LITERAL("*")};
@@ -111,6 +124,7 @@ static struct gate *subscribe(int endpoint, enum subscription_status status, int
                                      .activation = activation,
                                      .event_types = types,
                                      .event_type_count = 1,
+                                     .max_in_flight = limit,
                                      .url = SPAN_LITERAL("https://example.com/"),
                                      .format = SPAN_LITERAL("standard")};
     struct subscription *known = roster_find(roster, &spec.id), *made = NULL;
@@ -241,6 +255,33 @@ static void test_anothers_hold_is_respected(void **state) {
     /* The holder dies: its lease runs out. */
     put_rows(1, 7, 8, true);
     WAIT_SENT(2);
+}
+
+/* Rule S6: a part is told with each change of hands, and who uses more than a share does not let go. */
+static void test_the_hold_of_a_limited_endpoint_ends_with_no_more_than_a_share_in_use(void **state) {
+    (void)state;
+    limit = 5;
+    struct gate *gate = active(1, 50);
+    limit = 0;
+    put_rows(1, 1, 3, true);
+    MUST(holds_take(other, &YOU, 10, 60000, &error));
+    start();
+    WAIT_HELD(gate, true);
+    WAIT_PART(gate, PART_NOTHING);
+    assert_int_equal(drain(other, 1, 10, 60000), 3);
+    assert_true(end_hold(other, &YOU, 1));
+    WAIT_HELD(gate, false);
+    WAIT_PART(gate, PART_SHARE);
+    /* Its own. */
+    atomic_store(&gate->whole, true);
+    put_rows(1, 4, 6, true);
+    WAIT_SENT(3);
+    WAIT_HELD(gate, false);
+    for (int i = 0; i < 100; i++)
+        pg_fixture_pause();
+    ASK_IS("SELECT count(*) FROM holds WHERE owner IS NOT NULL", "1");
+    atomic_store(&gate->whole, false);
+    pg_fixture_wait(recorder, "SELECT count(*) FROM holds", "0");
 }
 
 static void test_rows_of_the_inactive_are_cancelled_due_or_not(void **state) {
@@ -447,6 +488,7 @@ int main(void) {
         TEST(test_rows_without_a_slot_are_held_then_drained),
         TEST(test_held_rows_of_a_flush_are_found),
         TEST(test_anothers_hold_is_respected),
+        TEST(test_the_hold_of_a_limited_endpoint_ends_with_no_more_than_a_share_in_use),
         TEST(test_rows_of_the_inactive_are_cancelled_due_or_not),
         TEST(test_activation_says_which_rows_are_stale),
         TEST(test_unknown_subscriptions),
