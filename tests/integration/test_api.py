@@ -1,6 +1,8 @@
 """The REST API against SeaNotify's document, and what the contract adds: errors, tenants, secrets."""
+import glob
 import json
 import os
+import random
 import re
 import select
 import socket
@@ -828,31 +830,54 @@ def page_lines():
                 for line in block.splitlines() if line.startswith("curl ")]
 
 
+def logged(installation, workspace, subscription):
+    """The id of a row of the log."""
+    now_ms = int(time.time() * 1000)
+    number = uuid.UUID(int=(now_ms << 80) | (7 << 76) | (2 << 62) | random.getrandbits(62))
+    installation.db.execute(
+        "INSERT INTO delivery_logs (created_at, id, workspace_id, event_key, event_id, subscription_id, event_type, webhook_url, "
+        "delivery_status, attempt) VALUES (to_timestamp(%s / 1000.0), %s, %s, %s, 'e', %s, 'message.new', '', 'failed', 1)",
+        now_ms, number, workspace, number, subscription)
+    return str(number)
+
+
 def test_every_line_of_the_page_runs(database_only):
     own = database_only.api.with_key(database_only.key("acme"))
     statuses = []
     for line in page_lines():
-        env = {"API": own.url, "KEY": own.key, "SUBSCRIPTION": created(own, "acme")["id"]}
+        subscription = created(own, "acme")["id"]
+        job = own.post(f"{ALL.format('acme')}/{subscription}/recover", {"since": "2026-01-01"}).json["id"] if "$JOB" in line else ""
+        env = {"API": own.url, "KEY": own.key, "SUBSCRIPTION": subscription, "JOB": job,
+               "LOG": logged(database_only, "acme", subscription)}
         done = subprocess.run(["bash", "-c", line.replace("curl ", "curl -sS -o /dev/null -w '%{http_code}' ", 1)],
                               env={**base_environment(), **env}, capture_output=True, text=True, timeout=30, check=False)
         assert done.returncode == 0, f"{line}: {done.stderr}"
         statuses.append(int(done.stdout))
-    assert statuses == [201, 200, 200, 200, 200, 200, 204, 200, 200, 200, 200, 200]
+    assert statuses == [201, 200, 200, 200, 200, 200, 204, 200, 200, 202, 202, 202, 200, 200, 204, 200, 200, 200]
+
+
+def routed_paths():
+    """{method and path} of every route in the sources, with the page's names for what varies."""
+    found = set()
+    for source_path in glob.glob(os.path.join(ROOT, "lib", "api", "*.c")):
+        with open(source_path, encoding="utf-8") as source:
+            text = source.read()
+        names = dict(re.findall(r'^#define ([A-Z]+) (.*"/.*)$', text, re.MULTILINE))
+        for method, path in re.findall(r'^ +\{"([A-Z]+)", ([^,]*"|[A-Z]+), ', text, re.MULTILINE):
+            for _ in range(2):
+                path = re.sub(r"\b[A-Z]+\b", lambda word: names.get(word.group(0), word.group(0)), path)
+            path = "".join(re.findall(r'"([^"]*)"', path))
+            for varies, name in (("workspace_id", "acme"), ("subscription_id", "$SUBSCRIPTION"), ("log_id", "$LOG"),
+                                 ("job_id", "$JOB")):
+                path = path.replace("{" + varies + "}", name)
+            found.add(f"{method} {path}")
+    return found
 
 
 def test_the_page_has_a_line_for_each_route():
     pages = {(re.search(r"-X (\w+)", line) or re.search(r"(POST)", "POST" if " -d " in line else "") or ["", "GET"])[1] + " " +
              re.search(r"\$API([^?\"]*)", line).group(1) for line in page_lines()}
-    sources = ""
-    for name in ("api.c", "subscription_routes.c", "event_type_routes.c"):
-        with open(os.path.join(ROOT, "lib", "api", name), encoding="utf-8") as source:
-            sources += source.read()
-    all_path = re.search(r'#define ALL "([^"]*)"', sources).group(1)
-    routed = set()
-    for method, path in re.findall(r'^ +\{"([A-Z]+)", ([^,]*), ', sources, re.MULTILINE):
-        path = path.replace("ONE", 'ALL "/{subscription_id}"').replace("ALL", f'"{all_path}"').replace('" "', "").strip('"')
-        routed.add(f"{method} {path}".replace("{workspace_id}", "acme").replace("{subscription_id}", "$SUBSCRIPTION"))
-    assert len(routed) == 10 and pages == routed
+    assert len(routed_paths()) == 16 and pages == routed_paths()
 
 
 def test_metrics_have_a_port_of_their_own_where_one_is_asked_for(installation):

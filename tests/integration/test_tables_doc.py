@@ -9,10 +9,11 @@ from support.process import ROOT
 OWN = {
     "subscriptions": {"headers", "secrets", "notify_email", "render_version", "activation", "xid"},
     "schedule": {"bucket", "kind", "activation", "fence", "record_key", "headers", "body"},
+    "jobs": {"position", "owner", "lease_until", "next_at", "tries"},
     "progress": {"last_key", "done"},
 }
-WANTED = ["delivery_logs", "events", "rejected_events", "subscriptions", "schedule", "health", "outbox", "mails", "progress",
-          "delivery_stats_minutely", "endpoint_health", "delivery_log_details"]
+WANTED = ["delivery_logs", "events", "rejected_events", "subscriptions", "schedule", "health", "outbox", "mails", "jobs",
+          "progress", "delivery_stats_minutely", "endpoint_health", "delivery_log_details"]
 SHORT = {"timestamp with time zone": "timestamptz"}
 
 
