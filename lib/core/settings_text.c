@@ -198,5 +198,5 @@ bool text_is_mail_address(struct span text) {
     if (text.len == 0)
         return true;
     const char *at = memchr(text.data, '@', text.len);
-    return is_line(text) && at && at > text.data && at + 1 < text.data + text.len;
+    return is_word(text) && !memchr(text.data, '<', text.len) && at && at > text.data && at + 1 < text.data + text.len;
 }

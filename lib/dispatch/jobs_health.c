@@ -133,10 +133,11 @@ static enum status sweep(struct jobs *jobs, struct error *error) {
 }
 
 enum status jobs_health(struct jobs *jobs, bool *ret_more, struct error *error) {
-    if (jobs->health_count == 0)
-        return sweep(jobs, error);
+    enum status status = sweep(jobs, error);
+    if (status != STATUS_OK || jobs->health_count == 0)
+        return status;
     int64_t count = jobs->health_count < WRITE_MAX ? jobs->health_count : WRITE_MAX;
-    enum status status = write_some(jobs, (size_t)count, error);
+    status = write_some(jobs, (size_t)count, error);
     *ret_more |= status == STATUS_OK && jobs->health_count > 0;
     return status;
 }

@@ -10,6 +10,7 @@
 #include "webhook/filter.h"
 
 #define TAKE_MAX 50
+#define DELIVERIES_MAX 10000 /* of one transaction; a single event may have more */
 #define ROWS_MAX_BYTES ((size_t)256 * 1024 * 1024)
 #define NO_PARTITION (-1)
 
@@ -28,6 +29,7 @@ struct bringing {
     size_t kept_count;
     struct event *event;
     bool matched;
+    int deliveries;
 };
 
 static void bringing_init(struct bringing *bringing, struct jobs *jobs) {
@@ -81,6 +83,7 @@ static void add_match(void *ctx, struct subscription *subscription) {
     if (subscription->filter && !filter_takes(subscription->filter, event))
         return;
     bringing->matched = true;
+    bringing->deliveries++;
     if (subscription->status != SUBSCRIPTION_ACTIVE) {
         buffer_append(&bringing->skipped, &subscription->id, sizeof(subscription->id));
         return;
@@ -145,15 +148,18 @@ static void bring(struct bringing *bringing, const struct outbox_row *row) {
                    (const struct uuid *)(void *)bringing->skipped.data, bringing->skipped.len / sizeof(struct uuid));
 }
 
-static enum status bring_all(struct bringing *bringing, const struct result *taken, struct error *error) {
+/* ret_count: so many of them. */
+static enum status bring_some(struct bringing *bringing, const struct result *taken, int *ret_count,
+                              struct error *error) {
     struct connection *connection = bringing->jobs->connection;
     enum status status = partitions_read_bounds(connection, &bringing->days, error);
     if (status != STATUS_OK)
         return status;
     bringing->matching = roster_begin(bringing->jobs->settings.roster);
-    for (int i = 0; i < result_rows(taken); i++) {
+    int count = 0;
+    while (count < result_rows(taken) && bringing->deliveries < DELIVERIES_MAX) {
         struct outbox_row row;
-        outbox_row_read(taken, i, &row);
+        outbox_row_read(taken, count++, &row);
         bring(bringing, &row);
     }
     roster_end(bringing->jobs->settings.roster);
@@ -165,20 +171,22 @@ static enum status bring_all(struct bringing *bringing, const struct result *tak
         status = batches_copy_members(connection, buffer_view(&bringing->members), error);
     if (status == STATUS_OK && !schedule_changes_is_empty(bringing->schedule))
         status = schedule_write(connection, bringing->schedule, error);
+    *ret_count = count;
     return status;
 }
 
-static enum status take_and_bring(struct jobs *jobs, int *ret_taken, struct error *error) {
+static enum status take_and_bring(struct jobs *jobs, bool *ret_more, struct error *error) {
     struct result *taken = NULL;
     struct bringing bringing;
+    int count = 0;
     bringing_init(&bringing, jobs);
     enum status status = outbox_take(jobs->connection, TAKE_MAX, &taken, error);
     if (status == STATUS_OK && result_rows(taken) > 0)
-        status = bring_all(&bringing, taken, error);
-    if (status == STATUS_OK && result_rows(taken) > 0)
-        status = outbox_delete(jobs->connection, taken, error);
+        status = bring_some(&bringing, taken, &count, error);
+    if (status == STATUS_OK && count > 0)
+        status = outbox_delete(jobs->connection, taken, count, error);
     if (status == STATUS_OK)
-        *ret_taken = result_rows(taken);
+        *ret_more |= count < result_rows(taken) || count == TAKE_MAX;
     result_free(&taken);
     bringing_deinit(&bringing);
     return status;
@@ -186,7 +194,6 @@ static enum status take_and_bring(struct jobs *jobs, int *ret_taken, struct erro
 
 enum status jobs_outbox(struct jobs *jobs, bool *ret_more, struct error *error) {
     bool has_rows = false;
-    int taken = 0;
     if (!roster_is_loaded(jobs->settings.roster))
         return STATUS_OK; /* who subscribes is not known yet */
     enum status status = outbox_has_rows(jobs->connection, &has_rows, error);
@@ -194,7 +201,7 @@ enum status jobs_outbox(struct jobs *jobs, bool *ret_more, struct error *error) 
         return status;
     status = connection_exec(jobs->connection, "BEGIN", error);
     if (status == STATUS_OK)
-        status = take_and_bring(jobs, &taken, error);
+        status = take_and_bring(jobs, ret_more, error);
     if (status == STATUS_OK) {
         status = connection_exec(jobs->connection, "COMMIT", error);
     } else if (status != STATUS_UNAVAILABLE) {
@@ -202,6 +209,5 @@ enum status jobs_outbox(struct jobs *jobs, bool *ret_more, struct error *error) 
         if (connection_exec(jobs->connection, "ROLLBACK", &ignored) != STATUS_OK)
             connection_close(jobs->connection);
     }
-    *ret_more |= status == STATUS_OK && taken == TAKE_MAX;
     return status;
 }

@@ -31,13 +31,13 @@ void outbox_row_read(const struct result *rows, int row, struct outbox_row *ret_
     };
 }
 
-enum status outbox_delete(struct connection *connection, const struct result *taken, struct error *error) {
+enum status outbox_delete(struct connection *connection, const struct result *taken, int count, struct error *error) {
     static const struct statement DELETE = {"DELETE FROM outbox WHERE id = ANY ($1::int8[])"};
     struct param_array ids;
     struct params params;
-    array_init(&ids, PARAM_INT8, (size_t)(result_rows(taken) + 2) * 12);
+    array_init(&ids, PARAM_INT8, (size_t)(count + 2) * 12);
     params_init(&params);
-    for (int row = 0; row < result_rows(taken); row++)
+    for (int row = 0; row < count; row++)
         array_int8(&ids, result_int(taken, row, 0));
     params_array(&params, &ids);
     enum status status = connection_run(connection, &DELETE, &params, NULL, error);

@@ -18,7 +18,8 @@ MUST_USE enum status outbox_has_rows(struct connection *connection, bool *ret_ha
 /* In a transaction: locks up to max of the oldest rows that nobody else has. */
 MUST_USE enum status outbox_take(struct connection *connection, int max, struct result **ret_rows, struct error *error);
 void outbox_row_read(const struct result *rows, int row, struct outbox_row *ret_row);
-/* In the same transaction: deletes what was taken. */
-MUST_USE enum status outbox_delete(struct connection *connection, const struct result *taken, struct error *error);
+/* In the same transaction: deletes the first count of what was taken; the others stay. */
+MUST_USE enum status outbox_delete(struct connection *connection, const struct result *taken, int count,
+                                   struct error *error);
 
 #endif

@@ -240,7 +240,7 @@ static void test_text_is_checked(void **state) {
     REFUSE("--public-url", "", "example.org", "ftp://x", "http://", "https:///x", "http://a b");
     REFUSE("--allow-nets", "10.0.0.0/33", "::1/129", "10.0.0/8", "x/8", "10.0.0.0/8,", "10.0.0.0/-1", "10.0.0.0/");
     REFUSE("--source-address", "eth0", "1.2.3", "1.2.3.4/8");
-    REFUSE("--mail-from", "me", "@x", "x@");
+    REFUSE("--mail-from", "me", "@x", "x@", "Me <me@x>", "m e@x");
     REFUSE("--log-level", "", "INFO", "inf", "info|warn");
 }
 

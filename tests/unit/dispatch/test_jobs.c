@@ -1,0 +1,196 @@
+/* Steps of the jobs thread, one at a time, against a real PostgreSQL. */
+#include "dispatch/jobs_private.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "../db/pg_fixture.h"
+#include "db/migrate.h"
+#include "dispatch_fixture.h"
+#include "store/partitions.h"
+
+static char *database;
+static struct connection *connection;
+static struct settings settings;
+static struct roster *roster;
+static struct jobs *jobs;
+static struct error error;
+
+static void ok(enum status status) {
+    if (status != STATUS_OK)
+        fail_msg("%s", error.text);
+}
+
+static int open_jobs(void **state) {
+    (void)state;
+    database = pg_fixture_database();
+    connection = pg_fixture_connect(database);
+    ok(migrate_run(connection, pg_fixture_sql(), NULL, NULL, NULL, &error));
+    ok(partitions_ensure(connection, &error));
+    settings = (struct settings){.database_url = database, .topic_prefix = "events.", .disable_after_ms = 600000};
+    roster = roster_new();
+    jobs = jobs_new(&(struct jobs_settings){.settings = &settings, .roster = roster});
+    ok(connection_open(jobs->connection, 5000, &error));
+    return 0;
+}
+
+static int close_jobs(void **state) {
+    (void)state;
+    jobs_free(&jobs);
+    roster_free(&roster);
+    connection_free(&connection);
+    pg_fixture_drop(&database);
+    return 0;
+}
+
+static void expect_sql(const char *sql, const char *wanted) {
+    const char *got = pg_fixture_ask(connection, sql);
+    if (strcmp(got, wanted) != 0)
+        fail_msg("%s: %s, expected %s", sql, got, wanted);
+}
+
+/* The roster has so many subscriptions that take everything. */
+static void subscribe(int count) {
+    struct matching *matching = matching_new((size_t)count);
+    for (int i = 0; i < count; i++)
+        matching_put_take(matching, fixture_subscription(i + 1, "http://127.0.0.1/"));
+    roster_replace_take(roster, matching);
+}
+
+static void tell(int count) {
+    char sql[256];
+    snprintf(sql, sizeof(sql),
+             "INSERT INTO outbox (workspace_id, event_type, payload) SELECT '" WORKSPACE "', "
+             "'order.created', '{}' FROM generate_series(1, %d)",
+             count);
+    pg_fixture_exec(connection, sql);
+}
+
+static bool bring(void) {
+    bool more = false;
+    ok(jobs_outbox(jobs, &more, &error));
+    return more;
+}
+
+static void test_nothing_is_brought_before_who_subscribes_is_known(void **state) {
+    (void)state;
+    tell(1);
+    assert_false(bring());
+    expect_sql("SELECT count(*) FROM outbox", "1");
+    subscribe(1);
+    assert_false(bring());
+    expect_sql("SELECT count(*) FROM outbox", "0");
+    expect_sql("SELECT count(*) FROM schedule", "1");
+    expect_sql("SELECT s.due_at <= clock_timestamp() AND s.topic = 'events.order.created' AND s.part = -1 "
+               "AND s.row_key = s.event_key AND s.event_key = e.event_key AND s.attempt = 1 FROM schedule s, events e",
+               "t");
+}
+
+static void test_what_nobody_takes_is_gone(void **state) {
+    (void)state;
+    subscribe(0);
+    tell(3);
+    assert_false(bring());
+    expect_sql("SELECT count(*) FROM outbox", "0");
+    expect_sql("SELECT count(*) FROM events", "0");
+}
+
+/* A transaction stays bounded, however many subscribe. */
+static void test_many_at_once(void **state) {
+    (void)state;
+    subscribe(6000);
+    tell(3);
+    assert_true(bring());
+    expect_sql("SELECT count(*) FROM outbox", "1");
+    expect_sql("SELECT count(*) FROM schedule", "12000");
+    assert_false(bring());
+    expect_sql("SELECT count(*) FROM outbox", "0");
+    expect_sql("SELECT count(*) FROM schedule", "18000");
+    subscribe(1);
+    tell(60);
+    assert_true(bring());
+    expect_sql("SELECT count(*) FROM outbox", "10");
+    assert_false(bring());
+}
+
+/* What somebody else brings is left to him. */
+static void test_rows_of_others(void **state) {
+    (void)state;
+    subscribe(1);
+    tell(2);
+    pg_fixture_exec(connection, "BEGIN");
+    pg_fixture_exec(connection, "SELECT FROM outbox WHERE id = 1 FOR UPDATE");
+    assert_false(bring());
+    expect_sql("SELECT string_agg(id::text, ' ') FROM outbox", "1");
+    pg_fixture_exec(connection, "COMMIT");
+    assert_false(bring());
+    expect_sql("SELECT count(*) FROM schedule", "2");
+}
+
+static void report(struct subscription *subscription, int64_t success_ms, int64_t failure_ms, int64_t failing_ms) {
+    struct health_message *message = mem_calloc(1, sizeof(*message));
+    message->message.type = MESSAGE_HEALTH;
+    message->subscription = subscription_ref(subscription);
+    message->success_ms = success_ms;
+    message->failure_ms = failure_ms;
+    message->failing_since_ms = failing_ms;
+    jobs_health_add(jobs, message);
+}
+
+static void test_reports_are_written_together(void **state) {
+    (void)state;
+    struct subscription *subscriptions[2] = {fixture_subscription(1, "http://a/"),
+                                             fixture_subscription(2, "http://b/")};
+    int64_t now_ms = clock_mono_ms();
+    bool more = false;
+    pg_fixture_exec(connection,
+                    "INSERT INTO subscriptions (workspace_id, id, webhook_url, event_types, render_version, xid) "
+                    "SELECT '" WORKSPACE
+                    "', ('00000000-0000-7000-8000-00000000000' || n)::uuid, 'http://x', '{*}', 0, '1' "
+                    "FROM generate_series(1, 2) n");
+    report(subscriptions[1], now_ms - 60000, 0, 0);
+    report(subscriptions[0], 0, now_ms - 300000, now_ms - 300000);
+    report(subscriptions[0], now_ms - 120000, 0, 0);
+    report(subscriptions[0], 0, now_ms - 60000, now_ms - 60000);
+    ok(jobs_health(jobs, &more, &error));
+    assert_false(more);
+    assert_int_equal(jobs->health_count, 0);
+    expect_sql("SELECT string_agg(round(extract(epoch FROM now() - last_success_at) / 60) || ' ' "
+               "|| coalesce(round(extract(epoch FROM now() - last_failure_at) / 60)::text, '-') || ' ' "
+               "|| coalesce(round(extract(epoch FROM now() - failing_since) / 60)::text, '-'), ', ' "
+               "ORDER BY subscription_id) FROM health",
+               "2 1 1, 1 - -");
+    report(subscriptions[0], 0, now_ms, now_ms - 60000);
+    connection_close(jobs->connection);
+    assert_int_equal(jobs_health(jobs, &more, &error), STATUS_UNAVAILABLE); /* kept for the next round */
+    assert_int_equal(jobs->health_count, 1);
+    for (int i = 0; i < JOBS_HEALTH_MAX + 10; i++)
+        report(subscriptions[0], 0, now_ms, now_ms - 60000);
+    assert_int_equal(jobs->health_count, JOBS_HEALTH_MAX);
+    ok(connection_open(jobs->connection, 5000, &error));
+    ok(jobs_health(jobs, &more, &error));
+    assert_true(more);
+    while (more) {
+        more = false;
+        ok(jobs_health(jobs, &more, &error));
+    }
+    assert_int_equal(jobs->health_count, 0);
+    for (int i = 0; i < 2; i++)
+        subscription_unref(&subscriptions[i]);
+}
+
+#define JOBS_TEST(test) cmocka_unit_test_setup_teardown(test, open_jobs, close_jobs)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        JOBS_TEST(test_nothing_is_brought_before_who_subscribes_is_known),
+        JOBS_TEST(test_what_nobody_takes_is_gone),
+        JOBS_TEST(test_many_at_once),
+        JOBS_TEST(test_rows_of_others),
+        JOBS_TEST(test_reports_are_written_together),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
