@@ -1,7 +1,7 @@
 #include "dispatch/sending.h"
 #include "base/memory.h"
 #include "base/utf8.h"
-#include "webhook/js_json.h"
+#include "webhook/rendering.h"
 
 static const char USER_AGENT[] = "user-agent: hookcast/" HOOKCAST_VERSION;
 
@@ -21,43 +21,17 @@ void sending_free(struct sending **sending_ptr) {
     mem_free(sending);
 }
 
-static void render_event(struct buffer *body, const struct target *target, const struct event *event, int64_t wall_ms) {
+static void render(struct sending *sending, const struct target *target, const struct event *event, int64_t wall_ms) {
     const struct subscription *subscription = target->subscription;
-    struct format_input input = {
-        .event = event,
-        .sent_at_ms = wall_ms,
+    struct rendering rendering = {
+        .format = target->format,
+        .signature_style = subscription->signature_style,
         .workspace_name = subscription_workspace_name(subscription),
         .created_by = subscription_created_by(subscription),
         .updated_by = subscription_updated_by(subscription),
     };
-    format_render(target->format, &input, body);
-}
-
-/* A batch's body is an array of those of its members, however few they are. */
-static void render_batch(struct buffer *body, const struct target *target, const struct event *batch, int64_t wall_ms) {
-    for (size_t i = 0; i < batch->member_count; i++) {
-        buffer_char(body, i ? ',' : '[');
-        render_event(body, target, batch->members[i], wall_ms);
-    }
-    buffer_char(body, ']');
-}
-
-static void render(struct sending *sending, const struct target *target, const struct event *event, int64_t wall_ms) {
-    const struct subscription *subscription = target->subscription;
     buffer_reset(&sending->body);
-    if (event->members)
-        render_batch(&sending->body, target, event, wall_ms);
-    else
-        render_event(&sending->body, target, event, wall_ms);
-    if (subscription->signature_style != SIGNATURE_HEX && subscription->signature_style != SIGNATURE_BOTH)
-        return;
-    if (sending->body.overflowed)
-        return; /* what was cut off is no JSON */
-    struct buffer spelled;
-    buffer_init(&spelled, SENDING_MAX_BODY_BYTES);
-    js_json_write(buffer_view(&sending->body), &spelled);
-    buffer_deinit(&sending->body);
-    sending->body = spelled;
+    rendering_write(&rendering, event, wall_ms, &sending->body);
 }
 
 /* What could be sent in smaller pieces is not sent when it is longer than its receiver wants. */
