@@ -2,6 +2,7 @@
  * what was pushed and end ─▶ the loop sends the last answers and gives slow clients a moment ─▶ the loop ends ─▶ the
  * server is closed. */
 #include "api/api.h"
+#include "api/publisher.h"
 #include "api/routes.h"
 #include "api/workers.h"
 #include "base/clock.h"
@@ -38,6 +39,7 @@ struct api {
     struct queue *answers, *controls;
     struct loop_timer *linger;
     struct workers *workers;
+    struct publisher *publisher;
     struct control quiesce, wait;
     pthread_mutex_t lock;
     pthread_cond_t stepped;
@@ -151,6 +153,7 @@ static void on_request(void *ctx, struct request *request) {
     struct call *call = call_new(request);
     call->settings = api->settings;
     call->keyring = api->keyring;
+    call->publisher = api->publisher;
     const struct route *route;
     struct buffer allow;
     buffer_init(&allow, 256);
@@ -212,13 +215,21 @@ static void step(struct api *api, struct control *control, enum step asked, enum
 
 enum status api_new(const struct settings *settings, struct api **ret_api, struct error *error) {
     struct keyring *keyring;
+    struct publisher *publisher;
+    struct publisher_settings kafka = {.brokers = settings->kafka_brokers, .conf = settings->kafka_conf};
     enum status status = sealing_keyring(settings, &keyring, error);
     if (status != STATUS_OK)
         return status;
+    status = publisher_new(&kafka, &publisher, error);
+    if (status != STATUS_OK) {
+        keyring_free(&keyring);
+        return status;
+    }
     json_object_seed(0);
     struct api *api = mem_calloc(1, sizeof(*api));
     api->settings = settings;
     api->keyring = keyring;
+    api->publisher = publisher;
     api->auth = auth_new();
     CHECK(pthread_mutex_init(&api->lock, NULL) == 0 && pthread_cond_init(&api->stepped, NULL) == 0);
     api->loop = loop_new("api");
@@ -244,6 +255,7 @@ void api_free(struct api **api_ptr) {
         return;
     CHECK(!api->server);
     workers_free(&api->workers);
+    publisher_free(&api->publisher);
     loop_timer_free(&api->linger);
     queue_free(&api->controls);
     queue_free(&api->answers);
@@ -268,6 +280,7 @@ enum status api_start(struct api *api, struct error *error) {
         status = server_open(api->loop, &own, &api->server, error);
     if (status != STATUS_OK)
         return status;
+    publisher_start(api->publisher);
     workers_start(api->workers);
     loop_start(api->loop);
     log_info("api", "answering", LOG_TEXT("listen", api->settings->api_listen), LOG_INT("port", api_port(api)));
@@ -278,7 +291,9 @@ void api_stop(struct api *api, int64_t drain_ms) {
     if (!api->server)
         return;
     step(api, &api->quiesce, STEP_QUIESCE, STEP_QUIESCE);
+    publisher_quiesce(api->publisher, drain_ms);
     workers_stop(api->workers, drain_ms);
+    publisher_stop(api->publisher);
     step(api, &api->wait, STEP_LINGER, STEP_DONE);
     loop_stop(api->loop);
     loop_join(api->loop);

@@ -47,6 +47,9 @@ struct call *call_new(struct request *request) {
     call->path = request_path(request);
     call->body = request_body(request);
     call->content_type = header_copy(call, "content-type");
+    call->idempotency_key = header_copy(call, "idempotency-key");
+    call->traceparent = header_copy(call, "traceparent");
+    call->tracestate = header_copy(call, "tracestate");
     call->workspace_header = header_copy(call, "x-workspace-id");
     call->key = header_copy(call, "x-api-key");
     if (!call->key.data)
@@ -120,7 +123,7 @@ static int append(const char *data, size_t size, void *ctx) {
 }
 
 void call_write_json(struct call *call, const struct json_t *json) {
-    json_dump_callback(json, append, &call->answer, JSON_COMPACT | JSON_ENCODE_ANY);
+    json_dump_callback(json, append, &call->answer, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
 }
 
 void call_answer_text(struct call *call, int status, const char *type) {

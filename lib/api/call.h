@@ -11,16 +11,18 @@
 struct json_t; /* jansson's */
 struct call;
 struct keyring;
+struct publisher;
 struct settings;
 
 /* In a worker. Ends with one of the call_… functions that answer. */
 typedef void call_fn(struct call *call);
 
 enum call_flag {
-    CALL_PUBLIC = 1,     /* without a key */
-    CALL_BODY = 2,       /* wants a JSON object */
-    CALL_BODY_MAY = 4,   /* takes one, or none */
-    CALL_SECRET_READ = 8 /* a GET that a read-only key may not do */
+    CALL_PUBLIC = 1,      /* without a key */
+    CALL_BODY = 2,        /* wants a JSON object */
+    CALL_BODY_MAY = 4,    /* takes one, or none */
+    CALL_SECRET_READ = 8, /* a GET that a read-only key may not do */
+    CALL_BODY_UNREAD = 16 /* wants JSON that the handler reads itself, from `body` */
 };
 
 struct api_route {
@@ -39,6 +41,7 @@ struct call {
     const struct api_route *route;
     const struct settings *settings;
     const struct keyring *keyring;
+    struct publisher *publisher;
     int64_t began_us;
     struct arena *arena; /* for whatever lives as long as the call */
 
@@ -52,6 +55,7 @@ struct call {
     struct span key; /* SPAN_NONE: none */
     struct span workspace_header;
     struct span content_type;
+    struct span idempotency_key, traceparent, tracestate; /* SPAN_NONE: absent */
     struct span body;
 
     /* For the handler. */

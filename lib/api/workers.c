@@ -186,12 +186,14 @@ static bool is_json_type(struct span type) {
 
 static bool check_body(struct call *call) {
     unsigned flags = call->route->flags;
-    if (!(flags & (CALL_BODY | CALL_BODY_MAY)) || (call->body.len == 0 && flags & CALL_BODY_MAY))
+    if (!(flags & (CALL_BODY | CALL_BODY_MAY | CALL_BODY_UNREAD)) || (call->body.len == 0 && flags & CALL_BODY_MAY))
         return true;
     if (!is_json_type(call->content_type)) {
         call_problem(call, 415, "unsupported_media_type", "The body has to be application/json.");
         return false;
     }
+    if (flags & CALL_BODY_UNREAD)
+        return true;
     json_error_t error;
     call->json = json_loadb(call->body.data ? call->body.data : "", call->body.len,
                             JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);

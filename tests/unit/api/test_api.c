@@ -34,6 +34,8 @@ static int teardown(void **state) {
 
 static struct settings settings_for(char *listen) {
     return (struct settings){.database_url = conninfo,
+                             .kafka_brokers = "127.0.0.1:1",
+                             .kafka_conf = "",
                              .api_listen = listen,
                              .secret_key = "",
                              .insecure_dev = true,
