@@ -8,6 +8,7 @@ from servers import free_port, wait_until
 from support.mailbox import Mailbox
 from support.tls import Authority
 
+pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
 FROM = "hooks@example.com"
 LOGIN = ("post", "hid/den@word")
 IN_URL = ("post", "hid%2Fden%40word")
