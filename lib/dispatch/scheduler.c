@@ -13,8 +13,6 @@
 #include <unistd.h>
 
 #define RANK_EVERY_MS 1000
-#define OTHERS_EVERY_MS 5000
-#define OTHERS_OVERDUE_MS 10000 /* what its own process should have claimed long ago */
 #define STATS_EVERY_MS 5000
 #define SWEEP_EVERY_MS 2000
 #define IDLE_PAUSE_MS 40
@@ -38,8 +36,6 @@ static void make_metrics(struct scheduler *scheduler) {
     scheduler->oldest_due =
         metrics_gauge("hookcast_schedule_oldest_due_seconds", "How long the oldest unclaimed row has been due.", NULL);
     scheduler->hold_gauge = metrics_gauge("hookcast_holds", "Endpoints that are held.", NULL);
-    scheduler->divisor = metrics_gauge("hookcast_limit_processes",
-                                       "What limits of subscriptions are divided by; 0: no share of any yet.", NULL);
     scheduler->claims = metrics_counter("hookcast_claims_total", "Rows claimed, drained ones included.", NULL);
     scheduler->batches = metrics_counter("hookcast_batches_total", "Batches made.", "by=\"scheduler\"");
 }
@@ -53,7 +49,7 @@ struct scheduler *scheduler_new(const struct scheduler_settings *settings) {
     scheduler->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     CHECK(scheduler->wake_fd >= 0);
     scheduler->retry_pause_ms = RETRY_FIRST_MS;
-    scheduler->per_bucket = SCHEDULER_PER_BUCKET;
+    due_scan_init(&scheduler->scan);
     TAILQ_INIT(&scheduler->mine);
     buffer_init(&scheduler->headers, HEADERS_MAX_BYTES);
     make_metrics(scheduler);
@@ -92,7 +88,6 @@ static enum status look_at_rank(struct scheduler *scheduler, int64_t now_ms, str
         crowd_saw(&scheduler->crowd, count, now_ms);
         atomic_store_explicit(&scheduler->settings.pulse->processes, scheduler->crowd.divisor, memory_order_relaxed);
         scheduler->ranked_ms = now_ms;
-        metric_set(scheduler->divisor, (double)scheduler->crowd.divisor);
     }
     scheduler->rank_at_ms = now_ms + (beaten ? RANK_EVERY_MS : IDLE_PAUSE_MS);
     return STATUS_OK;
@@ -110,16 +105,6 @@ static enum status measure(struct scheduler *scheduler, int64_t now_ms, struct e
     metric_set(scheduler->oldest_due, (double)stats.oldest_due_ms / 1e3);
     scheduler->stats_at_ms = now_ms + STATS_EVERY_MS;
     return STATUS_OK;
-}
-
-/* A dead process's share is not forgotten until its heartbeat has expired. */
-static enum status look_at_others(struct scheduler *scheduler, int64_t now_ms, enum pace *ret_pace,
-                                  struct error *error) {
-    uint16_t others = (uint16_t)~scheduler->buckets;
-    if (now_ms < scheduler->others_at_ms || !others)
-        return STATUS_OK;
-    scheduler->others_at_ms = now_ms + OTHERS_EVERY_MS;
-    return scheduler_due(scheduler, others, OTHERS_OVERDUE_MS, ret_pace, error);
 }
 
 static enum status sweep(struct scheduler *scheduler, int64_t now_ms, struct error *error) {
@@ -168,9 +153,9 @@ static enum status do_round(struct scheduler *scheduler, enum pace *ret_pace, st
     status = scheduler_look_at_holds(scheduler, now_ms, error);
     note_look(scheduler);
     if (status == STATUS_OK && scheduler->buckets)
-        status = scheduler_due(scheduler, scheduler->buckets, 0, ret_pace, error);
+        status = scheduler_due(scheduler, ret_pace, error);
     if (status == STATUS_OK)
-        status = look_at_others(scheduler, now_ms, ret_pace, error);
+        status = scheduler_due_of_others(scheduler, now_ms, ret_pace, error);
     if (status == STATUS_OK && may_claim(scheduler))
         status = scheduler_drain(scheduler, ret_pace, error);
     if (status == STATUS_OK)

@@ -1,14 +1,19 @@
-/* Due rows: each look judges what it found against the roster and the gates, and does one of five things with each row.
+/* Due rows: each look judges what it found against the roster and the gates, and does one of six things with each row.
  */
 #include "base/clock.h"
 #include "base/memory.h"
+#include "dispatch/lane.h"
 #include "dispatch/scheduler_private.h"
 #include <stdlib.h>
 
-#define CLAIM_ROWS 1024 /* of one claim */
-#define MARK_ROWS 8192  /* of one marking */
+#define CLAIM_ROWS 2048 /* of one claim */
+#define LOOK_ROWS 4096  /* of one look */
+#define LOOK_LEAST 256
+#define OTHERS_ROWS 1024
+#define OTHERS_EVERY_MS 300     /* one bucket at a time */
+#define OTHERS_OVERDUE_MS 10000 /* what its own process should have claimed long ago */
+#define OTHERS_SHARE 20         /* a twentieth of the time, at most */
 
-#define PER_BUCKET_MOST 1024
 #define SWEEP_ENDPOINTS 500
 #define SWEEP_ROWS 256
 #define SWEEP_BYTES (8 * 1024 * 1024)
@@ -27,27 +32,35 @@ struct key_list {
     size_t count;
 };
 
+struct due_list {
+    struct schedule_due *rows;
+    size_t count;
+};
+
 struct look {
-    struct key_list send, hold, cancel, ask, close;
+    struct due_list send, hold, cancel, ask;
+    struct key_list close;
     struct subscription **granted; /* a reference for each to send: its gate gave a slot */
     int64_t bytes, timeout_ms;
+    struct due_found found[DUE_SCAN_STRETCHES];
 };
 
 static void look_init(struct look *look, size_t count) {
     *look = (struct look){.granted = mem_calloc(count, sizeof(struct subscription *))};
-    struct key_list *lists[] = {&look->send, &look->hold, &look->cancel, &look->ask, &look->close};
+    struct due_list *lists[] = {&look->send, &look->hold, &look->cancel, &look->ask};
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
-        lists[i]->keys = mem_calloc(count, sizeof(struct schedule_key));
+        lists[i]->rows = mem_calloc(count, sizeof(struct schedule_due));
+    look->close.keys = mem_calloc(count, sizeof(struct schedule_key));
 }
 
 static void look_deinit(struct look *look) {
     for (size_t i = 0; i < look->send.count; i++)
         subscription_unref(&look->granted[i]);
     mem_free(look->granted);
-    mem_free(look->send.keys);
-    mem_free(look->hold.keys);
-    mem_free(look->cancel.keys);
-    mem_free(look->ask.keys);
+    mem_free(look->send.rows);
+    mem_free(look->hold.rows);
+    mem_free(look->cancel.rows);
+    mem_free(look->ask.rows);
     mem_free(look->close.keys);
 }
 
@@ -73,68 +86,81 @@ static enum verdict judge(struct scheduler *scheduler, struct look *look, const 
         return full ? LEAVE : CANCEL;
     const struct hold *hold = scheduler_hold_of(scheduler, &subscription->id);
     if (hold && !hold->mine)
-        return look->hold.count < MARK_ROWS ? HOLD : LEAVE;
+        return HOLD;
     if (full || !scheduler_lane_has_room(scheduler, &subscription->id))
         return LEAVE;
-    if (gate_take_slots(subscription->gate, 1) > 0)
-        return SEND;
-    return look->hold.count < MARK_ROWS ? HOLD : LEAVE;
+    return gate_take_slots(subscription->gate, 1) > 0 ? SEND : HOLD;
 }
 
-static void add(struct key_list *list, const struct schedule_key *key) {
+static void add(struct due_list *list, const struct schedule_due *due) {
+    list->rows[list->count++] = *due;
+}
+
+static void add_key(struct key_list *list, const struct schedule_key *key) {
     list->keys[list->count++] = *key;
 }
 
-static void judge_all(struct scheduler *scheduler, struct look *look, const struct result *keys) {
+/* It is still there when this look is over: another one has to come by. */
+static void leave(struct look *look, const struct schedule_due *due) {
+    struct due_found *found = &look->found[due->stretch];
+    if (due->due_at_ms < found->left_ms)
+        found->left_ms = due->due_at_ms;
+}
+
+static void judge_row(struct scheduler *scheduler, struct look *look, const struct schedule_due *due,
+                      struct subscription *subscription) {
+    int64_t timeout_ms;
+    switch (judge(scheduler, look, due, subscription)) {
+    case SEND:
+        timeout_ms = scheduler_timeout_ms(scheduler, subscription);
+        look->timeout_ms = timeout_ms > look->timeout_ms ? timeout_ms : look->timeout_ms;
+        look->granted[look->send.count] = subscription_ref(subscription);
+        look->bytes += due->body_bytes;
+        add(&look->send, due);
+        break;
+    case CANCEL:
+        look->bytes += due->body_bytes;
+        add(&look->cancel, due);
+        break;
+    case HOLD:
+        look->found[due->stretch].held++;
+        add(&look->hold, due);
+        break;
+    case ASK:
+        add(&look->ask, due);
+        break;
+    case CLOSE:
+        leave(look, due);
+        add_key(&look->close, &due->key);
+        break;
+    case LEAVE:
+        leave(look, due);
+        break;
+    }
+}
+
+static void judge_all(struct scheduler *scheduler, struct look *look, const struct result *rows, int count) {
     const struct matching *matching = roster_begin(scheduler->settings.roster);
-    for (int i = 0; i < result_rows(keys); i++) {
+    for (int i = 0; i < count; i++) {
         struct schedule_due due;
-        schedule_due_read(keys, i, &due);
-        struct subscription *subscription = matching_find(matching, &due.key.subscription_id);
-        switch (judge(scheduler, look, &due, subscription)) {
-        case SEND: {
-            int64_t timeout_ms = scheduler_timeout_ms(scheduler, subscription);
-            look->timeout_ms = timeout_ms > look->timeout_ms ? timeout_ms : look->timeout_ms;
-            look->granted[look->send.count] = subscription_ref(subscription);
-            look->bytes += due.body_bytes;
-            add(&look->send, &due.key);
-            break;
-        }
-        case CANCEL:
-            look->bytes += due.body_bytes;
-            add(&look->cancel, &due.key);
-            break;
-        case HOLD:
-            add(&look->hold, &due.key);
-            break;
-        case ASK:
-            if (look->ask.count < CLAIM_ROWS)
-                add(&look->ask, &due.key);
-            break;
-        case CLOSE:
-            add(&look->close, &due.key);
-            break;
-        case LEAVE:
-            break;
-        }
+        schedule_due_read(rows, i, &due);
+        judge_row(scheduler, look, &due, matching_find(matching, &due.key.subscription_id));
     }
     roster_end(scheduler->settings.roster);
 }
 
 /* Slots that were taken for rows which somebody else claimed first, or for none at all, are given back. */
 static void settle_slots(struct look *look, const struct result *rows) {
-    int count = rows ? result_rows(rows) : 0;
-    if ((size_t)count == look->send.count)
+    size_t count = rows ? (size_t)result_rows(rows) : 0;
+    if (count == look->send.count)
         return;
-    for (size_t i = 0; i < look->send.count; i++) {
-        bool claimed = false;
-        for (int row = 0; row < count && !claimed; row++) {
-            struct uuid id = result_uuid(rows, row, 1), key = result_uuid(rows, row, 2);
-            claimed = uuid_equal(&key, &look->send.keys[i].row_key) && uuid_equal(&id, &look->granted[i]->id);
-        }
-        if (!claimed)
+    bool *claimed = mem_calloc(look->send.count, sizeof(*claimed));
+    for (size_t row = 0; row < count; row++)
+        claimed[schedule_claimed_number(rows, (int)row)] = true;
+    for (size_t i = 0; i < look->send.count; i++)
+        if (!claimed[i])
             gate_give_slots(look->granted[i]->gate, 1);
-    }
+    mem_free(claimed);
 }
 
 static enum status send_due(struct scheduler *scheduler, struct look *look, struct error *error) {
@@ -143,7 +169,7 @@ static enum status send_due(struct scheduler *scheduler, struct look *look, stru
     struct result *rows = NULL;
     int64_t now_ms = clock_mono_ms(), lease_ms = look->timeout_ms + SCHEDULER_LEASE_MARGIN_MS;
     enum status status =
-        schedule_claim(scheduler->connection, look->send.keys, look->send.count, lease_ms, &rows, error);
+        schedule_claim(scheduler->connection, look->send.rows, look->send.count, lease_ms, &rows, error);
     settle_slots(look, status == STATUS_OK ? rows : NULL);
     if (status == STATUS_OK) {
         for (int row = 0; row < result_rows(rows); row++) {
@@ -157,13 +183,13 @@ static enum status send_due(struct scheduler *scheduler, struct look *look, stru
     return status;
 }
 
-static enum status cancel_due(struct scheduler *scheduler, const struct key_list *list, struct error *error) {
+static enum status cancel_due(struct scheduler *scheduler, const struct due_list *list, struct error *error) {
     if (list->count == 0)
         return STATUS_OK;
     struct result *rows = NULL;
     int64_t now_ms = clock_mono_ms();
     enum status status =
-        schedule_claim(scheduler->connection, list->keys, list->count, SCHEDULER_LEASE_MARGIN_MS, &rows, error);
+        schedule_claim(scheduler->connection, list->rows, list->count, SCHEDULER_LEASE_MARGIN_MS, &rows, error);
     if (status == STATUS_OK)
         status = scheduler_hand_over(scheduler, rows, now_ms, SCHEDULER_LEASE_MARGIN_MS, true, error);
     result_free(&rows);
@@ -172,27 +198,36 @@ static enum status cancel_due(struct scheduler *scheduler, const struct key_list
 
 /* Only the database knows whether an unknown subscription is gone or not yet known; of the latter nothing is touched.
  */
-static enum status add_gone(struct scheduler *scheduler, const struct key_list *unknown, struct key_list *gone,
-                            struct error *error) {
-    if (unknown->count == 0)
+static enum status ask_for_gone(struct scheduler *scheduler, struct look *look, struct error *error) {
+    size_t count = look->ask.count;
+    if (count == 0)
         return STATUS_OK;
-    bool *is_gone = mem_calloc(unknown->count, sizeof(*is_gone));
-    enum status status = schedule_gone(scheduler->connection, unknown->keys, unknown->count, is_gone, error);
-    for (size_t i = 0; i < unknown->count && status == STATUS_OK; i++)
-        if (is_gone[i])
-            add(gone, &unknown->keys[i]);
+    bool *is_gone = mem_calloc(count, sizeof(*is_gone));
+    struct schedule_key *keys = mem_calloc(count, sizeof(*keys));
+    for (size_t i = 0; i < count; i++)
+        keys[i] = look->ask.rows[i].key;
+    enum status status = schedule_gone(scheduler->connection, keys, count, is_gone, error);
+    for (size_t i = 0; i < count && status == STATUS_OK; i++) {
+        if (!is_gone[i] || look->ask.rows[i].kind == SCHEDULE_CLOSER || look->cancel.count >= CLAIM_ROWS)
+            leave(look, &look->ask.rows[i]);
+        /* A closer is not cancelled but closed: the batches that it stood for are. */
+        if (is_gone[i] && look->ask.rows[i].kind == SCHEDULE_CLOSER)
+            add_key(&look->close, &keys[i]);
+        else if (is_gone[i] && look->cancel.count < CLAIM_ROWS)
+            add(&look->cancel, &look->ask.rows[i]);
+    }
+    mem_free(keys);
     mem_free(is_gone);
     return status;
 }
 
-static enum status hold_due(struct scheduler *scheduler, const struct key_list *list, int64_t *ret_marked,
-                            struct error *error) {
-    *ret_marked = 0;
+static enum status hold_due(struct scheduler *scheduler, const struct due_list *list, struct error *error) {
     if (list->count == 0)
         return STATUS_OK;
     struct result *holds = NULL;
-    enum status status = schedule_mark_held(scheduler->connection, &scheduler->settings.process_id, list->keys,
-                                            list->count, SCHEDULER_HOLD_LEASE_MS, ret_marked, &holds, error);
+    int64_t marked = 0;
+    enum status status = schedule_mark_held(scheduler->connection, &scheduler->settings.process_id, list->rows,
+                                            list->count, SCHEDULER_HOLD_LEASE_MS, &marked, &holds, error);
     for (int row = 0; status == STATUS_OK && row < result_rows(holds); row++) {
         struct holds_row read;
         holds_row_read(holds, row, &read);
@@ -202,46 +237,116 @@ static enum status hold_due(struct scheduler *scheduler, const struct key_list *
     return status;
 }
 
-/* Of what nobody waits for, closers are not cancelled but closed: the batches that they stood for are. */
-static enum status close_due(struct scheduler *scheduler, struct look *look, enum pace *ret_pace, struct error *error) {
-    for (size_t i = 0; i < look->cancel.count; i++)
-        if (uuid_is_nil(&look->cancel.keys[i].row_key))
-            add(&look->close, &look->cancel.keys[i]);
-    return scheduler_close(scheduler, look->close.keys, look->close.count, ret_pace, error);
+static enum status deal_with(struct scheduler *scheduler, struct look *look, enum pace *ret_pace, struct error *error) {
+    /* First what goes to those who have room. */
+    enum status status = send_due(scheduler, look, error);
+    if (status == STATUS_OK)
+        status = ask_for_gone(scheduler, look, error);
+    if (status == STATUS_OK)
+        status = scheduler_close(scheduler, look->close.keys, look->close.count, ret_pace, error);
+    if (status == STATUS_OK)
+        status = cancel_due(scheduler, &look->cancel, error);
+    return status == STATUS_OK ? hold_due(scheduler, &look->hold, error) : status;
 }
 
-enum status scheduler_due(struct scheduler *scheduler, uint16_t buckets, int64_t overdue_ms, enum pace *ret_pace,
-                          struct error *error) {
-    struct result *keys = NULL;
-    int64_t marked = 0;
-    enum status status = schedule_due(scheduler->connection, buckets, scheduler->per_bucket, overdue_ms, &keys, error);
-    if (status != STATUS_OK || result_rows(keys) == 0) {
-        result_free(&keys);
+/* The endpoints of a crowd: from now on looks pass over their rows. */
+static void remember_crowd(struct scheduler *scheduler, const struct look *look) {
+    if (!due_scan_is_jammed(&scheduler->scan)) {
+        scheduler->crowd_count = 0;
+        return;
+    }
+    for (size_t i = 0; i < look->hold.count; i++) {
+        const struct uuid *id = &look->hold.rows[i].key.subscription_id;
+        size_t at = scheduler->crowd_count;
+        while (at > 0 && !uuid_equal(&scheduler->crowd_ids[at - 1], id))
+            at--;
+        if (at == 0 && scheduler->crowd_count < SCHEDULER_CROWD_MOST)
+            scheduler->crowd_ids[scheduler->crowd_count++] = *id;
+    }
+}
+
+static int64_t room_of(const struct scheduler *scheduler) {
+    int64_t room = 0;
+    for (int i = 0; i < scheduler->settings.lane_count; i++) {
+        int64_t waiting = lane_waiting(scheduler->settings.lanes[i]);
+        room += waiting <= SCHEDULER_LANE_FULL ? SCHEDULER_LANE_FULL + 1 - waiting : 0;
+    }
+    return room;
+}
+
+/* One look at these stretches, and what follows from it. ret_some: it changed something. */
+static enum status look_at(struct scheduler *scheduler, const struct due_stretch *stretches, size_t count,
+                           int64_t overdue_ms, struct look *look, int64_t *ret_looked_ms, enum pace *ret_pace,
+                           struct error *error) {
+    struct schedule_stretch asked[DUE_SCAN_STRETCHES];
+    struct schedule_walked walked[DUE_SCAN_STRETCHES];
+    struct schedule_look wanted = {asked, count, scheduler->crowd_ids, scheduler->crowd_count, overdue_ms};
+    struct result *rows = NULL;
+    int found = 0;
+    for (size_t i = 0; i < count; i++)
+        asked[i] = (struct schedule_stretch){stretches[i].bucket, stretches[i].pass, stretches[i].from_ms,
+                                             stretches[i].to_ms, stretches[i].limit};
+    enum status status = schedule_look(scheduler->connection, &wanted, walked, ret_looked_ms, &rows, &found, error);
+    if (status != STATUS_OK)
+        return status;
+    look_init(look, (size_t)found + 1);
+    for (size_t i = 0; i < count; i++)
+        look->found[i] = (struct due_found){walked[i].rows, walked[i].last_ms, 0, DUE_SCAN_NEVER, walked[i].passed_ms};
+    judge_all(scheduler, look, rows, found);
+    status = deal_with(scheduler, look, ret_pace, error);
+    if (look->send.count + look->cancel.count + look->hold.count > 0 && *ret_pace == PACE_IDLE)
+        *ret_pace = PACE_SOME;
+    result_free(&rows);
+    return status;
+}
+
+enum status scheduler_due(struct scheduler *scheduler, enum pace *ret_pace, struct error *error) {
+    struct due_stretch stretches[DUE_SCAN_STRETCHES];
+    struct look look = {0};
+    int64_t room = room_of(scheduler), looked_ms = 0, now_ms = clock_mono_ms();
+    if (room == 0) {
+        *ret_pace = PACE_SOME;
+        return STATUS_OK;
+    }
+    int rows = 2 * room > LOOK_ROWS ? LOOK_ROWS : 2 * room < LOOK_LEAST ? LOOK_LEAST : (int)(2 * room);
+    enum pace pace = PACE_IDLE;
+    due_scan_set_buckets(&scheduler->scan, scheduler->buckets);
+    size_t count = due_scan_plan(&scheduler->scan, rows, now_ms, stretches);
+    enum status status = look_at(scheduler, stretches, count, 0, &look, &looked_ms, &pace, error);
+    if (status != STATUS_OK) {
+        due_scan_forget(&scheduler->scan);
+        look_deinit(&look);
         return status;
     }
-    struct look look;
-    look_init(&look, (size_t)result_rows(keys));
-    judge_all(scheduler, &look, keys);
-    /* First what goes to those who have room. */
-    status = send_due(scheduler, &look, error);
-    if (status == STATUS_OK)
-        status = add_gone(scheduler, &look.ask, &look.cancel, error);
-    if (status == STATUS_OK)
-        status = close_due(scheduler, &look, ret_pace, error);
-    if (status == STATUS_OK)
-        status = cancel_due(scheduler, &look.cancel, error);
-    if (status == STATUS_OK)
-        status = hold_due(scheduler, &look.hold, &marked, error);
-    bool some = look.send.count + look.cancel.count > 0 || marked > 0;
-    bool jammed = marked > 0 && look.send.count == 0 && result_rows(keys) >= scheduler->per_bucket;
-    if (some && *ret_pace != PACE_FULL)
-        *ret_pace = result_rows(keys) >= scheduler->per_bucket ? PACE_FULL : PACE_SOME;
-    /* The rows of one dead endpoint are taken out of the others' way in larger and larger pieces. */
-    scheduler->per_bucket = jammed ? scheduler->per_bucket * 2 : SCHEDULER_PER_BUCKET;
-    if (scheduler->per_bucket > PER_BUCKET_MOST)
-        scheduler->per_bucket = PER_BUCKET_MOST;
+    int64_t then_ms = clock_mono_ms();
+    if (due_scan_is_whole(stretches, count))
+        due_scan_cost(&scheduler->scan, then_ms - now_ms, then_ms);
+    for (size_t i = count; i-- > 0;)
+        due_scan_found(&scheduler->scan, &stretches[i], &look.found[i], looked_ms, then_ms);
+    remember_crowd(scheduler, &look);
+    if (pace == PACE_SOME && due_scan_has_backlog(&scheduler->scan))
+        pace = PACE_FULL;
+    *ret_pace = pace > *ret_pace ? pace : *ret_pace;
     look_deinit(&look);
-    result_free(&keys);
+    return STATUS_OK;
+}
+
+/* A dead process's share is not forgotten until its heartbeat has expired. */
+enum status scheduler_due_of_others(struct scheduler *scheduler, int64_t now_ms, enum pace *ret_pace,
+                                    struct error *error) {
+    uint16_t others = (uint16_t)~scheduler->buckets;
+    if (now_ms < scheduler->others_at_ms || !others || room_of(scheduler) == 0)
+        return STATUS_OK;
+    do
+        scheduler->other_bucket = (scheduler->other_bucket + 1) % DUE_SCAN_BUCKETS;
+    while (!(others & (1u << scheduler->other_bucket)));
+    struct due_stretch all = {scheduler->other_bucket, false, false, 0, DUE_SCAN_NEVER, OTHERS_ROWS};
+    struct look look = {0};
+    int64_t looked_ms = 0, began_ms = clock_mono_ms();
+    enum status status = look_at(scheduler, &all, 1, OTHERS_OVERDUE_MS, &look, &looked_ms, ret_pace, error);
+    int64_t pause_ms = OTHERS_SHARE * (clock_mono_ms() - began_ms);
+    scheduler->others_at_ms = now_ms + (pause_ms > OTHERS_EVERY_MS ? pause_ms : OTHERS_EVERY_MS);
+    look_deinit(&look);
     return status;
 }
 
@@ -253,6 +358,19 @@ struct sweep {
     int64_t *activations;    /* up to this one, rows are cancelled */
 };
 
+static enum status add_gone(struct scheduler *scheduler, const struct key_list *unknown, struct key_list *gone,
+                            struct error *error) {
+    if (unknown->count == 0)
+        return STATUS_OK;
+    bool *is_gone = mem_calloc(unknown->count, sizeof(*is_gone));
+    enum status status = schedule_gone(scheduler->connection, unknown->keys, unknown->count, is_gone, error);
+    for (size_t i = 0; i < unknown->count && status == STATUS_OK; i++)
+        if (is_gone[i])
+            add_key(gone, &unknown->keys[i]);
+    mem_free(is_gone);
+    return status;
+}
+
 static void find_inactive(struct scheduler *scheduler, const struct result *page, struct sweep *sweep) {
     const struct matching *matching = roster_begin(scheduler->settings.roster);
     for (int i = 0; i < result_rows(page); i++) {
@@ -263,12 +381,12 @@ static void find_inactive(struct scheduler *scheduler, const struct result *page
         const struct subscription *subscription = matching_find(matching, &key.subscription_id);
         bool gathers = schedule_endpoint_gathers(page, i);
         if (subscription && gathers && !scheduler_gathers(subscription))
-            add(&sweep->closers, &key);
+            add_key(&sweep->closers, &key);
         if (!subscription) {
-            add(&sweep->unknown, &key);
+            add_key(&sweep->unknown, &key);
         } else if (subscription->status != SUBSCRIPTION_ACTIVE) {
             sweep->activations[sweep->endpoints.count] = subscription->activation;
-            add(&sweep->endpoints, &key);
+            add_key(&sweep->endpoints, &key);
         }
     }
     roster_end(scheduler->settings.roster);
@@ -318,7 +436,7 @@ enum status scheduler_sweep(struct scheduler *scheduler, enum pace *ret_pace, st
         status = add_gone(scheduler, &sweep.unknown, &sweep.endpoints, error);
         for (size_t i = known; i < sweep.endpoints.count; i++) {
             sweep.activations[i] = INT64_MAX;
-            add(&sweep.closers, &sweep.endpoints.keys[i]);
+            add_key(&sweep.closers, &sweep.endpoints.keys[i]);
         }
     }
     if (status == STATUS_OK)

@@ -6,6 +6,7 @@
 
 #include "core/metrics.h"
 #include "db/connection.h"
+#include "dispatch/due_scan.h"
 #include "dispatch/scheduler.h"
 #include "store/partitions.h"
 #include "store/schedule.h"
@@ -18,7 +19,7 @@
 #define SCHEDULER_CLAIM_BYTES (16 * 1024 * 1024)
 #define SCHEDULER_HOLD_LEASE_MS 10000
 #define SCHEDULER_LANE_FULL 2048
-#define SCHEDULER_PER_BUCKET 128
+#define SCHEDULER_CROWD_MOST 256
 #define SCHEDULER_HOLD_BUCKETS 4096 /* a power of two */
 
 /* How soon to look again. */
@@ -55,7 +56,11 @@ struct scheduler {
     int64_t ranked_ms, listed_ms; /* monotonic: when it last read who lives, and who holds what */
     int64_t free_since_ms;        /* monotonic: since when there are holds that nobody has; 0: none */
     int64_t rank_at_ms, others_at_ms, holds_at_ms, renew_at_ms, stats_at_ms, sweep_at_ms; /* monotonic: when next */
-    int per_bucket;
+
+    struct due_scan scan;
+    int other_bucket;                            /* of those that are not this process's: the last one looked at */
+    struct uuid crowd_ids[SCHEDULER_CROWD_MOST]; /* endpoints whose rows are passed over for now */
+    size_t crowd_count;
 
     struct hold *holds[SCHEDULER_HOLD_BUCKETS];
     struct hold_list mine; /* in turns */
@@ -81,9 +86,11 @@ int64_t scheduler_timeout_ms(const struct scheduler *scheduler, const struct sub
 bool scheduler_lane_has_room(const struct scheduler *scheduler, const struct uuid *id);
 
 /* scheduler_due.c */
-/* Rows of these buckets that have been due for overdue_ms: for free slots to the lanes, the others into the holds. */
-MUST_USE enum status scheduler_due(struct scheduler *scheduler, uint16_t buckets, int64_t overdue_ms,
-                                   enum pace *ret_pace, struct error *error);
+/* Due rows of this process's buckets: for free slots to the lanes, the others into the holds. */
+MUST_USE enum status scheduler_due(struct scheduler *scheduler, enum pace *ret_pace, struct error *error);
+/* … of the others' buckets, what should have been claimed long ago. */
+MUST_USE enum status scheduler_due_of_others(struct scheduler *scheduler, int64_t now_ms, enum pace *ret_pace,
+                                             struct error *error);
 /* Rule C2: one page of endpoints; the rows of those that are not active are cancelled, due or not. */
 MUST_USE enum status scheduler_sweep(struct scheduler *scheduler, enum pace *ret_pace, struct error *error);
 

@@ -97,22 +97,54 @@ struct schedule_row {
 /* A claimed row out of the result of schedule_claim, schedule_claim_endpoint or holds_drain. */
 void schedule_row_read(const struct result *rows, int row, struct schedule_row *ret_row);
 
-/* Rows of these buckets (a set of bits) that have been due for overdue_ms and are nobody's, oldest first per bucket.
- * Only a look: nothing is locked, and who claims them afterwards may find that somebody else was first. */
-struct schedule_due {
-    struct schedule_key key; /* its spans point into the result */
-    enum schedule_kind kind;
-    int64_t activation;
-    int64_t body_bytes;
-};
-MUST_USE enum status schedule_due(struct connection *connection, uint16_t buckets, int per_bucket, int64_t overdue_ms,
-                                  struct result **ret_keys, struct error *error);
-void schedule_due_read(const struct result *keys, int row, struct schedule_due *ret_due);
+/* A look at what is due. It locks nothing, and who claims a row afterwards may find that somebody else was first. */
 
-/* Leases those of the given rows that are still due and nobody's for lease_ms, raises their fences, and gives them.
- * Outside a transaction: it is one. */
-MUST_USE enum status schedule_claim(struct connection *connection, const struct schedule_key *chosen, size_t count,
+/* A stretch of one bucket: rows due from from_ms to before to_ms (INT64_MAX: up to now) that are nobody's, oldest
+ * first, at most `limit` of them. pass: those of the passed subscriptions count, but are not given. */
+struct schedule_stretch {
+    int bucket;
+    bool pass;
+    int64_t from_ms, to_ms;
+    int limit;
+};
+
+/* What was walked over in a stretch. */
+struct schedule_walked {
+    int rows;          /* passed ones included */
+    int64_t last_ms;   /* when the last one was due; none: 0 */
+    int64_t passed_ms; /* … and the first one that was passed over; none: INT64_MAX */
+};
+
+struct schedule_look {
+    const struct schedule_stretch *stretches;
+    size_t stretch_count;
+    const struct uuid *passed; /* subscriptions */
+    size_t passed_count;
+    int64_t overdue_ms; /* rows must have been due for so long */
+};
+
+/* One row that was found; its spans point into the result. */
+struct schedule_due {
+    struct schedule_key key;
+    struct span place; /* where in the table it lies: while it does, it is found there without an index */
+    enum schedule_kind kind;
+    int64_t activation, due_at_ms;
+    int64_t body_bytes;
+    size_t stretch; /* its number in the look */
+};
+
+/* Rows 0 … ret_count - 1 are for schedule_due_read. walked: one for each stretch. ret_now_ms: the database's clock. */
+MUST_USE enum status schedule_look(struct connection *connection, const struct schedule_look *look,
+                                   struct schedule_walked *walked, int64_t *ret_now_ms, struct result **ret_rows,
+                                   int *ret_count, struct error *error);
+void schedule_due_read(const struct result *rows, int row, struct schedule_due *ret_due);
+
+/* Leases those of the given rows that are still where they were seen, due, and nobody's for lease_ms, raises their
+ * fences, and gives them. Outside a transaction: it is one. */
+MUST_USE enum status schedule_claim(struct connection *connection, const struct schedule_due *chosen, size_t count,
                                     int64_t lease_ms, struct result **ret_rows, struct error *error);
+/* Which of the chosen ones a row is that schedule_claim gave. */
+size_t schedule_claimed_number(const struct result *rows, int row);
 
 /* Leases rows of one endpoint, due or not, held or not, unless they are leased: up to max of them, about max_bytes, and
  * only those of this activation or an earlier one. */
@@ -120,11 +152,11 @@ MUST_USE enum status schedule_claim_endpoint(struct connection *connection, cons
                                              int64_t activation, int max, int64_t max_bytes, int64_t lease_ms,
                                              struct result **ret_rows, struct error *error);
 
-/* Marks those of the given rows held that are still due and nobody's, in a transaction of its own. Their holds are made
- * where there are none, and those that are nobody's are leased to this process for lease_ms. ret_holds: the holds of
- * all these endpoints, for holds_row_read. */
+/* Marks those of the given rows held that are still where they were seen, due, and nobody's, in a transaction of its
+ * own. Their holds are made where there are none, and those that are nobody's are leased to this process for lease_ms.
+ * ret_holds: the holds of all these endpoints, for holds_row_read. */
 MUST_USE enum status schedule_mark_held(struct connection *connection, const struct uuid *process,
-                                        const struct schedule_key *keys, size_t count, int64_t lease_ms,
+                                        const struct schedule_due *rows, size_t count, int64_t lease_ms,
                                         int64_t *ret_marked, struct result **ret_holds, struct error *error);
 
 /* Endpoints that have rows, in the database's order, after the given one (SPAN_NONE: from the start), for

@@ -4,18 +4,58 @@
 #include "store/schedule_private.h"
 #include <stdlib.h>
 
-/* The keys sorted, as the first parameters of a statement; `count` of them. */
-static void sorted_params(const struct schedule_key *keys, size_t count, struct key_arrays *arrays,
-                          struct params *params) {
-    struct schedule_key *sorted = mem_copy(keys, count * sizeof(*keys));
-    key_arrays_init(arrays, count);
-    params_init(params);
-    schedule_keys_sort(sorted, count);
-    for (size_t i = 0; i < count; i++)
-        key_arrays_add(arrays, &sorted[i]);
-    key_arrays_params(arrays, true, params);
-    mem_free(sorted);
+#define PLACE_MAX_BYTES 24
+#define END_OF_TIME_MS 253402300799000LL /* the year 9999 */
+
+/* Of a look's result. */
+enum { COLUMN_STRETCH = 0, COLUMN_PLACE = 4, COLUMN_BYTES = 6, COLUMN_DUE_AT = 8, COLUMN_PASSED = 9 };
+
+static int by_key(const void *a, const void *b) {
+    return schedule_key_compare(&(*(const struct schedule_due *const *)a)->key,
+                                &(*(const struct schedule_due *const *)b)->key);
 }
+
+/* Rows that a look found, as the first four parameters of a statement, in the order in which rows are locked. The place
+ * spares the server the way through the primary key; the key says whether another row lies there by now. */
+struct found_arrays {
+    struct param_array places, subscriptions, rows, numbers;
+};
+
+static void found_init(struct found_arrays *arrays, const struct schedule_due *found, size_t count,
+                       struct params *params) {
+    const struct schedule_due **sorted = mem_calloc(count + 1, sizeof(struct schedule_due *));
+    for (size_t i = 0; i < count; i++)
+        sorted[i] = &found[i];
+    qsort(sorted, count, sizeof(struct schedule_due *), by_key);
+    array_init(&arrays->places, PARAM_TEXT, (count + 1) * (PLACE_MAX_BYTES + 4));
+    array_init(&arrays->subscriptions, PARAM_UUID, (count + 1) * 20);
+    array_init(&arrays->rows, PARAM_UUID, (count + 1) * 20);
+    array_init(&arrays->numbers, PARAM_INT4, (count + 1) * 8);
+    for (size_t i = 0; i < count; i++) {
+        array_text(&arrays->places, sorted[i]->place);
+        array_uuid(&arrays->subscriptions, &sorted[i]->key.subscription_id);
+        array_uuid(&arrays->rows, &sorted[i]->key.row_key);
+        array_int4(&arrays->numbers, (int32_t)(sorted[i] - found));
+    }
+    mem_free(sorted);
+    params_init(params);
+    params_array(params, &arrays->places);
+    params_array(params, &arrays->subscriptions);
+    params_array(params, &arrays->rows);
+    params_array(params, &arrays->numbers);
+}
+
+static void found_deinit(struct found_arrays *arrays) {
+    array_deinit(&arrays->places);
+    array_deinit(&arrays->subscriptions);
+    array_deinit(&arrays->rows);
+    array_deinit(&arrays->numbers);
+}
+
+#define FOUND_ROWS                                                                                                     \
+    "unnest($1::text[]::tid[], $2::uuid[], $3::uuid[], $4::int4[]) k(place, s, k, n) JOIN schedule s "                 \
+    "ON s.ctid = k.place AND s.subscription_id = k.s AND s.row_key = k.k WHERE NOT s.held AND s.kind <> 2 "            \
+    "AND s.due_at <= now() AND (s.lease_until IS NULL OR s.lease_until < now()) FOR UPDATE OF s SKIP LOCKED"
 
 enum status schedule_session(struct connection *connection, struct error *error) {
     /* A plan that was made while the table was empty, and kept, would go through all of it for each key; so plans are
@@ -51,62 +91,106 @@ void schedule_row_read(const struct result *rows, int row, struct schedule_row *
     };
 }
 
-/* ---- due ---- */
+/* ---- looking ---- */
 
-enum status schedule_due(struct connection *connection, uint16_t buckets, int per_bucket, int64_t overdue_ms,
-                         struct result **ret_keys, struct error *error) {
-    static const struct statement DUE = {
-        "SELECT r.* FROM unnest($1::int2[]) b(bucket) CROSS JOIN LATERAL (SELECT s.workspace_id, s.subscription_id, "
-        "s.row_key, s.activation, octet_length(s.body), s.kind FROM schedule s WHERE s.bucket = b.bucket AND NOT "
-        "s.held "
-        "AND s.due_at <= now() - $3::int8 * interval '1 ms' AND (s.lease_until IS NULL OR s.lease_until < now()) "
-        "ORDER BY s.due_at LIMIT $2::int4) r"};
-    struct param_array numbers;
-    struct params params;
-    array_init(&numbers, PARAM_INT2, 16 * 8);
-    params_init(&params);
-    for (int16_t bucket = 0; bucket < 16; bucket++)
-        if (buckets & (1u << bucket))
-            array_int2(&numbers, bucket);
-    params_array(&params, &numbers);
-    params_int4(&params, per_bucket);
-    params_int8(&params, overdue_ms);
-    enum status status = connection_run(connection, &DUE, &params, ret_keys, error);
-    params_deinit(&params);
-    array_deinit(&numbers);
-    return status;
+static void look_params(const struct schedule_look *look, struct param_array arrays[6], struct params *params) {
+    static const enum param_type TYPES[6] = {PARAM_INT2,      PARAM_BOOL, PARAM_TIMESTAMP,
+                                             PARAM_TIMESTAMP, PARAM_INT4, PARAM_UUID};
+    for (size_t i = 0; i < 6; i++)
+        array_init(&arrays[i], TYPES[i], (look->stretch_count + look->passed_count + 1) * 20);
+    for (size_t i = 0; i < look->stretch_count; i++) {
+        const struct schedule_stretch *stretch = &look->stretches[i];
+        array_int2(&arrays[0], (int16_t)stretch->bucket);
+        array_bool(&arrays[1], stretch->pass);
+        array_timestamp(&arrays[2], stretch->from_ms);
+        array_timestamp(&arrays[3], stretch->to_ms < END_OF_TIME_MS ? stretch->to_ms : END_OF_TIME_MS);
+        array_int4(&arrays[4], stretch->limit);
+    }
+    for (size_t i = 0; i < look->passed_count; i++)
+        array_uuid(&arrays[5], &look->passed[i]);
+    params_init(params);
+    for (size_t i = 0; i < 6; i++)
+        params_array(params, &arrays[i]);
+    params_int8(params, look->overdue_ms);
 }
 
-void schedule_due_read(const struct result *keys, int row, struct schedule_due *ret_due) {
+/* The rows come first, then one line for each stretch that has any, then one with the time. */
+static int read_walked(const struct result *rows, struct schedule_walked *walked, int64_t *ret_now_ms) {
+    int count = result_rows(rows) - 1;
+    *ret_now_ms = result_timestamp(rows, count, COLUMN_DUE_AT);
+    for (; count > 0 && result_is_null(rows, count - 1, COLUMN_PLACE); count--) {
+        struct schedule_walked *of = &walked[result_int(rows, count - 1, COLUMN_STRETCH) - 1];
+        of->rows = (int)result_int(rows, count - 1, COLUMN_BYTES);
+        of->last_ms = result_timestamp(rows, count - 1, COLUMN_DUE_AT);
+        if (!result_is_null(rows, count - 1, COLUMN_PASSED))
+            of->passed_ms = result_timestamp(rows, count - 1, COLUMN_PASSED);
+    }
+    return count;
+}
+
+enum status schedule_look(struct connection *connection, const struct schedule_look *look,
+                          struct schedule_walked *walked, int64_t *ret_now_ms, struct result **ret_rows, int *ret_count,
+                          struct error *error) {
+    static const struct statement LOOK = {
+        "WITH w AS MATERIALIZED (SELECT b.n, b.pass AND r.subscription_id = ANY($6::uuid[]) AS passed, r.* "
+        "FROM unnest($1::int2[], $2::bool[], $3::timestamptz[], $4::timestamptz[], $5::int4[]) WITH ORDINALITY "
+        "b(bucket, pass, lower, upper, most, n) CROSS JOIN LATERAL (SELECT s.workspace_id, s.subscription_id, "
+        "s.row_key, s.ctid::text AS place, s.activation, octet_length(s.body)::int8 AS bytes, s.kind, s.due_at "
+        "FROM schedule s WHERE s.bucket = b.bucket AND NOT s.held AND s.due_at >= b.lower AND s.due_at < b.upper "
+        "AND s.due_at <= now() - $7::int8 * interval '1 ms' AND (s.lease_until IS NULL OR s.lease_until < now()) "
+        "ORDER BY s.due_at LIMIT b.most) r) "
+        "SELECT n, workspace_id, subscription_id, row_key, place, activation, bytes, kind, due_at, NULL::timestamptz "
+        "FROM w WHERE NOT passed "
+        "UNION ALL SELECT n, NULL, NULL, NULL, NULL, NULL, count(*), NULL, max(due_at), "
+        "min(due_at) FILTER (WHERE passed) FROM w GROUP BY n "
+        "UNION ALL SELECT 0, NULL, NULL, NULL, NULL, NULL, 0, NULL, now(), NULL"};
+    struct param_array arrays[6];
+    struct params params;
+    look_params(look, arrays, &params);
+    enum status status = connection_run(connection, &LOOK, &params, ret_rows, error);
+    params_deinit(&params);
+    for (size_t i = 0; i < 6; i++)
+        array_deinit(&arrays[i]);
+    if (status != STATUS_OK)
+        return status;
+    for (size_t i = 0; i < look->stretch_count; i++)
+        walked[i] = (struct schedule_walked){0, 0, INT64_MAX};
+    *ret_count = read_walked(*ret_rows, walked, ret_now_ms);
+    return STATUS_OK;
+}
+
+void schedule_due_read(const struct result *rows, int row, struct schedule_due *ret_due) {
     *ret_due = (struct schedule_due){
-        .key = {result_text(keys, row, 0), result_uuid(keys, row, 1), result_uuid(keys, row, 2)},
-        .activation = result_int(keys, row, 3),
-        .body_bytes = result_int(keys, row, 4),
-        .kind = (enum schedule_kind)result_int(keys, row, 5),
+        .stretch = (size_t)result_int(rows, row, COLUMN_STRETCH) - 1,
+        .key = {result_text(rows, row, 1), result_uuid(rows, row, 2), result_uuid(rows, row, 3)},
+        .place = result_text(rows, row, COLUMN_PLACE),
+        .activation = result_int(rows, row, 5),
+        .body_bytes = result_int(rows, row, COLUMN_BYTES),
+        .kind = (enum schedule_kind)result_int(rows, row, 7),
+        .due_at_ms = result_timestamp(rows, row, COLUMN_DUE_AT),
     };
 }
 
 /* ---- claiming ---- */
 
-enum status schedule_claim(struct connection *connection, const struct schedule_key *chosen, size_t count,
+enum status schedule_claim(struct connection *connection, const struct schedule_due *chosen, size_t count,
                            int64_t lease_ms, struct result **ret_rows, struct error *error) {
     static const struct statement CLAIM = {
-        "WITH mine AS MATERIALIZED (SELECT s.workspace_id, s.subscription_id, s.row_key "
-        "FROM unnest($1::text[], $2::uuid[], $3::uuid[]) k(w, s, k) JOIN schedule s "
-        "ON s.workspace_id = k.w AND s.subscription_id = k.s AND s.row_key = k.k "
-        "WHERE NOT s.held AND s.kind <> 2 AND s.due_at <= now() AND (s.lease_until IS NULL OR s.lease_until < now()) "
-        "FOR UPDATE OF s SKIP LOCKED) "
-        "UPDATE schedule s SET lease_until = clock_timestamp() + $4::int8 * interval '1 ms', fence = s.fence + 1 "
-        "FROM mine m WHERE s.workspace_id = m.workspace_id AND s.subscription_id = m.subscription_id "
-        "AND s.row_key = m.row_key RETURNING " SCHEDULE_ROW_COLUMNS};
-    struct key_arrays arrays;
+        "WITH mine AS MATERIALIZED (SELECT s.ctid AS place, k.n FROM " FOUND_ROWS ") "
+        "UPDATE schedule s SET lease_until = clock_timestamp() + $5::int8 * interval '1 ms', fence = s.fence + 1 "
+        "FROM mine m WHERE s.ctid = m.place RETURNING " SCHEDULE_ROW_COLUMNS ", m.n"};
+    struct found_arrays arrays;
     struct params params;
-    sorted_params(chosen, count, &arrays, &params);
+    found_init(&arrays, chosen, count, &params);
     params_int8(&params, lease_ms);
     enum status status = connection_run(connection, &CLAIM, &params, ret_rows, error);
     params_deinit(&params);
-    key_arrays_deinit(&arrays);
+    found_deinit(&arrays);
     return status;
+}
+
+size_t schedule_claimed_number(const struct result *rows, int row) {
+    return (size_t)result_int(rows, row, SCHEDULE_ROW_COLUMN_COUNT);
 }
 
 enum status schedule_claim_endpoint(struct connection *connection, const struct schedule_key *endpoint,
@@ -137,7 +221,7 @@ enum status schedule_claim_endpoint(struct connection *connection, const struct 
 /* ---- marking held ---- */
 
 static enum status upsert_holds(struct connection *connection, const struct uuid *process,
-                                const struct schedule_key *keys, size_t count, int64_t lease_ms,
+                                const struct schedule_due *rows, size_t count, int64_t lease_ms,
                                 struct result **ret_holds, struct error *error) {
     static const struct statement HOLD = {
         "INSERT INTO holds AS h (workspace_id, subscription_id, owner, lease_until) "
@@ -148,9 +232,13 @@ static enum status upsert_holds(struct connection *connection, const struct uuid
         "RETURNING workspace_id, subscription_id, owner = $3::uuid, false"};
     struct key_arrays arrays;
     struct params params;
+    struct schedule_key *keys = mem_calloc(count + 1, sizeof(*keys));
+    for (size_t i = 0; i < count; i++)
+        keys[i] = rows[i].key;
     key_arrays_init(&arrays, count);
     params_init(&params);
     key_arrays_add_endpoints(&arrays, keys, count);
+    mem_free(keys);
     key_arrays_params(&arrays, false, &params);
     params_uuid(&params, process);
     params_int8(&params, lease_ms);
@@ -160,39 +248,34 @@ static enum status upsert_holds(struct connection *connection, const struct uuid
     return status;
 }
 
-static enum status mark(struct connection *connection, const struct schedule_key *keys, size_t count,
+static enum status mark(struct connection *connection, const struct schedule_due *rows, size_t count,
                         int64_t *ret_marked, struct error *error) {
     static const struct statement MARK = {
-        "WITH free AS MATERIALIZED (SELECT s.workspace_id, s.subscription_id, s.row_key "
-        "FROM unnest($1::text[], $2::uuid[], $3::uuid[]) k(w, s, k) JOIN schedule s "
-        "ON s.workspace_id = k.w AND s.subscription_id = k.s AND s.row_key = k.k "
-        "WHERE NOT s.held AND s.kind <> 2 AND s.due_at <= now() AND (s.lease_until IS NULL OR s.lease_until < now()) "
-        "FOR UPDATE OF s SKIP LOCKED) "
-        "UPDATE schedule s SET held = true, lease_until = NULL FROM free f WHERE s.workspace_id = f.workspace_id "
-        "AND s.subscription_id = f.subscription_id AND s.row_key = f.row_key"};
-    struct key_arrays arrays;
+        "WITH free AS MATERIALIZED (SELECT s.ctid AS place FROM " FOUND_ROWS ") "
+        "UPDATE schedule s SET held = true, lease_until = NULL FROM free f WHERE s.ctid = f.place"};
+    struct found_arrays arrays;
     struct params params;
     struct result *result = NULL;
-    sorted_params(keys, count, &arrays, &params);
+    found_init(&arrays, rows, count, &params);
     enum status status = connection_run(connection, &MARK, &params, &result, error);
     if (status == STATUS_OK)
         *ret_marked = result_affected(result);
     result_free(&result);
     params_deinit(&params);
-    key_arrays_deinit(&arrays);
+    found_deinit(&arrays);
     return status;
 }
 
 enum status schedule_mark_held(struct connection *connection, const struct uuid *process,
-                               const struct schedule_key *keys, size_t count, int64_t lease_ms, int64_t *ret_marked,
+                               const struct schedule_due *rows, size_t count, int64_t lease_ms, int64_t *ret_marked,
                                struct result **ret_holds, struct error *error) {
     struct result *holds = NULL;
     int64_t marked = 0;
     enum status status = connection_exec(connection, "BEGIN", error);
     if (status == STATUS_OK)
-        status = upsert_holds(connection, process, keys, count, lease_ms, &holds, error);
+        status = upsert_holds(connection, process, rows, count, lease_ms, &holds, error);
     if (status == STATUS_OK)
-        status = mark(connection, keys, count, &marked, error);
+        status = mark(connection, rows, count, &marked, error);
     status = schedule_end_transaction(connection, status, error);
     if (status != STATUS_OK) {
         result_free(&holds);

@@ -31,5 +31,6 @@ void key_arrays_params(struct key_arrays *arrays, bool with_rows, struct params 
     "s.workspace_id, s.subscription_id, s.row_key, s.event_key, s.fence, s.attempt, s.activation, s.due_at, "          \
     "(extract(epoch FROM clock_timestamp() - s.due_at) * 1000)::int8, s.topic, s.part, s.record_offset, "              \
     "s.record_time, s.record_key, s.headers, s.body, s.kind, s.replay"
+#define SCHEDULE_ROW_COLUMN_COUNT 18
 
 #endif

@@ -109,12 +109,43 @@ static inline const char *ask(const char *sql) {
 }
 #define ASK_IS(sql, wanted) assert_string_equal(ask(sql), (wanted))
 
-/* Claims one row that must be due. */
+/* Looks at whole buckets (a set of bits). Gives how many rows there are for schedule_due_read. */
+static inline int look(struct connection *connection, uint16_t buckets, int limit, int64_t overdue_ms,
+                       struct result **ret_rows) {
+    struct schedule_stretch stretches[16];
+    struct schedule_walked walked[16];
+    struct schedule_look wanted = {.stretches = stretches, .overdue_ms = overdue_ms};
+    int64_t now_ms = 0;
+    int count = -1;
+    for (int bucket = 0; bucket < 16; bucket++)
+        if (buckets & (1u << bucket))
+            stretches[wanted.stretch_count++] = (struct schedule_stretch){bucket, false, 0, INT64_MAX, limit};
+    MUST(schedule_look(connection, &wanted, walked, &now_ms, ret_rows, &count, &error));
+    return count;
+}
+
+/* A row as a look would find it, due or not. */
+static inline struct schedule_due seen(int endpoint, int row) {
+    static char places[4096][24];
+    static size_t used;
+    struct schedule_due due = {.key = key_of(endpoint, row)};
+    char subscription[UUID_TEXT_LEN + 1], key[UUID_TEXT_LEN + 1], sql[256], *place = places[used++ % 4096];
+    uuid_format(&due.key.subscription_id, subscription);
+    uuid_format(&due.key.row_key, key);
+    snprintf(sql, sizeof(sql),
+             "SELECT coalesce((SELECT ctid FROM schedule WHERE subscription_id = '%s' AND row_key = '%s'), '(0,0)')",
+             subscription, key);
+    snprintf(place, sizeof(places[0]), "%.23s", ask(sql));
+    due.place = span_of(place);
+    return due;
+}
+
+/* Claims one row, if it is due. */
 static inline int32_t claim_one(struct connection *connection, int endpoint, int row, int64_t lease_ms) {
-    struct schedule_key key = key_of(endpoint, row);
+    struct schedule_due due = seen(endpoint, row);
     struct result *rows = NULL;
     struct schedule_row read = {.fence = -1};
-    MUST(schedule_claim(connection, &key, 1, lease_ms, &rows, &error));
+    MUST(schedule_claim(connection, &due, 1, lease_ms, &rows, &error));
     if (result_rows(rows) == 1)
         schedule_row_read(rows, 0, &read);
     result_free(&rows);

@@ -34,16 +34,16 @@ static const char *list(struct connection *connection, const struct uuid *proces
 }
 
 static int64_t mark(struct connection *connection, const struct uuid *process, int endpoint, int first, int last) {
-    struct schedule_key *keys = mem_calloc((size_t)(last - first + 1), sizeof(*keys));
+    struct schedule_due *rows = mem_calloc((size_t)(last - first + 1), sizeof(*rows));
     struct result *holds = NULL;
     int64_t marked = -1;
     for (int row = first; row <= last; row++)
-        keys[row - first] = key_of(endpoint, row);
-    MUST(schedule_mark_held(connection, process, keys, (size_t)(last - first + 1), HOLD_LEASE_MS, &marked, &holds,
+        rows[row - first] = seen(endpoint, row);
+    MUST(schedule_mark_held(connection, process, rows, (size_t)(last - first + 1), HOLD_LEASE_MS, &marked, &holds,
                             &error));
     assert_int_equal(result_rows(holds), 1);
     result_free(&holds);
-    mem_free(keys);
+    mem_free(rows);
     return marked;
 }
 
@@ -123,24 +123,23 @@ static void test_a_crowd_is_out_of_the_way_soon(void **state) {
     bool found = false;
     int looks = 0;
     while (!found) {
-        struct result *keys = NULL, *holds = NULL;
+        struct result *rows = NULL, *holds = NULL;
         int64_t marked = 0;
-        MUST(schedule_due(scheduler, 1 << 5, 1024, 0, &keys, &error));
-        struct schedule_key crowd[1024];
+        struct schedule_due crowd[1024];
         size_t count = 0;
-        for (int i = 0; i < result_rows(keys); i++) {
+        for (int i = look(scheduler, 1 << 5, 1024, 0, &rows); i-- > 0;) {
             struct schedule_due due;
-            schedule_due_read(keys, i, &due);
+            schedule_due_read(rows, i, &due);
             if (due.key.subscription_id.bytes[15] == 2)
                 found = true;
             else
-                crowd[count++] = due.key;
+                crowd[count++] = due;
         }
         if (count)
             MUST(schedule_mark_held(scheduler, &ME, crowd, count, HOLD_LEASE_MS, &marked, &holds, &error));
         total += marked;
         result_free(&holds);
-        result_free(&keys);
+        result_free(&rows);
         assert_true(++looks < 30);
     }
     assert_int_equal(total, 20000);
@@ -286,10 +285,10 @@ static void test_a_kept_lock_is_not_waited_for_long(void **state) {
     put_rows(1, 1, 1, true);
     put_rows(1, 2, 2, false);
     pg_fixture_exec(recorder, "BEGIN; SELECT FROM holds FOR UPDATE");
-    struct schedule_key key = key_of(1, 2);
+    struct schedule_due due = seen(1, 2);
     struct result *holds = NULL;
     int64_t marked, began_ms = clock_mono_ms();
-    assert_int_equal(schedule_mark_held(scheduler, &ME, &key, 1, HOLD_LEASE_MS, &marked, &holds, &error),
+    assert_int_equal(schedule_mark_held(scheduler, &ME, &due, 1, HOLD_LEASE_MS, &marked, &holds, &error),
                      STATUS_CONFLICT);
     assert_true(clock_mono_ms() - began_ms < 5000);
     pg_fixture_exec(recorder, "ROLLBACK");

@@ -13,10 +13,9 @@
 #define ALL_BUCKETS 0xffff
 
 static int due_count(uint16_t buckets, int64_t overdue_ms) {
-    struct result *keys = NULL;
-    MUST(schedule_due(scheduler, buckets, 1000, overdue_ms, &keys, &error));
-    int count = result_rows(keys);
-    result_free(&keys);
+    struct result *rows = NULL;
+    int count = look(scheduler, buckets, 1000, overdue_ms, &rows);
+    result_free(&rows);
     return count;
 }
 
@@ -33,10 +32,10 @@ static void test_new_row_has_the_record(void **state) {
     assert_true(schedule_changes_is_empty(batch));
     schedule_changes_free(&batch);
 
-    struct schedule_key key = key_of(1, 1);
+    struct schedule_due due = seen(1, 1);
     struct result *rows = NULL;
     struct schedule_row read;
-    MUST(schedule_claim(scheduler, &key, 1, 60000, &rows, &error));
+    MUST(schedule_claim(scheduler, &due, 1, 60000, &rows, &error));
     assert_int_equal(result_rows(rows), 1);
     schedule_row_read(rows, 0, &read);
     assert_true(span_is(read.key.workspace_id, "acme"));
@@ -191,16 +190,16 @@ static void test_due_looks_by_bucket_and_time(void **state) {
                               "WHERE right(row_key::text, 1) = '2'");
     assert_int_equal(due_count(mine, 10000), 1);
 
-    struct result *keys = NULL;
+    struct result *rows = NULL;
     struct schedule_due due;
-    MUST(schedule_due(scheduler, mine, 1, 0, &keys, &error));
-    assert_int_equal(result_rows(keys), 1);
-    schedule_due_read(keys, 0, &due);
+    assert_int_equal(look(scheduler, mine, 1, 0, &rows), 1);
+    schedule_due_read(rows, 0, &due);
     struct uuid oldest = uuid_of(0xa0, 2);
     assert_true(uuid_equal(&due.key.row_key, &oldest));
     assert_int_equal(due.activation, 5);
     assert_int_equal(due.body_bytes, event->value.len);
-    result_free(&keys);
+    assert_int_equal(due.kind, SCHEDULE_EVENT);
+    result_free(&rows);
 }
 
 static void test_expired_lease_is_due_again_with_a_higher_fence(void **state) {
@@ -236,11 +235,12 @@ static void test_a_locked_row_is_not_waited_for(void **state) {
     (void)state;
     put_rows(1, 1, 2, false);
     pg_fixture_exec(recorder, "BEGIN; SELECT FROM schedule WHERE right(row_key::text, 1) = '1' FOR UPDATE");
-    struct schedule_key keys[] = {key_of(1, 1), key_of(1, 2)};
+    struct schedule_due both[] = {seen(1, 1), seen(1, 2)};
     struct result *rows = NULL;
     int64_t began_ms = clock_mono_ms();
-    MUST(schedule_claim(scheduler, keys, 2, 60000, &rows, &error));
+    MUST(schedule_claim(scheduler, both, 2, 60000, &rows, &error));
     assert_int_equal(result_rows(rows), 1);
+    assert_int_equal(schedule_claimed_number(rows, 0), 1);
     assert_true(clock_mono_ms() - began_ms < 900);
     result_free(&rows);
     pg_fixture_exec(recorder, "ROLLBACK");
@@ -258,17 +258,20 @@ static void *race(void *ctx) {
     struct racer *racer = ctx;
     struct error mine;
     for (bool more = true; more;) {
-        struct result *keys = NULL, *rows = NULL;
-        if (schedule_due(racer->connection, ALL_BUCKETS, 50, 0, &keys, &mine) != STATUS_OK)
+        struct schedule_stretch all[16];
+        struct schedule_walked walked[16];
+        struct schedule_look wanted = {.stretches = all, .stretch_count = 16};
+        struct result *found = NULL, *rows = NULL;
+        int64_t now_ms;
+        int count = 0;
+        for (int bucket = 0; bucket < 16; bucket++)
+            all[bucket] = (struct schedule_stretch){bucket, false, 0, INT64_MAX, 50};
+        if (schedule_look(racer->connection, &wanted, walked, &now_ms, &found, &count, &mine) != STATUS_OK)
             return NULL;
-        int count = result_rows(keys);
-        struct schedule_key chosen[16 * 50];
+        struct schedule_due chosen[16 * 50];
         more = count > 0;
-        for (int i = 0; i < count; i++) {
-            struct schedule_due due;
-            schedule_due_read(keys, i, &due);
-            chosen[i] = due.key;
-        }
+        for (int i = 0; i < count; i++)
+            schedule_due_read(found, i, &chosen[i]);
         if (more && schedule_claim(racer->connection, chosen, (size_t)count, 60000, &rows, &mine) != STATUS_OK)
             return NULL;
         for (int i = 0; more && i < result_rows(rows); i++) {
@@ -277,7 +280,7 @@ static void *race(void *ctx) {
             racer->count++;
         }
         result_free(&rows);
-        result_free(&keys);
+        result_free(&found);
     }
     return racer;
 }
@@ -305,11 +308,11 @@ static void test_two_claimers_never_get_the_same_row(void **state) {
 static void test_claims_are_hot(void **state) {
     (void)state;
     put_rows(1, 0, 999, false);
-    struct schedule_key keys[500];
+    static struct schedule_due half[500];
     for (int i = 0; i < 500; i++)
-        keys[i] = key_of(1, 2 * i);
+        half[i] = seen(1, 2 * i);
     struct result *rows = NULL;
-    MUST(schedule_claim(scheduler, keys, 500, 60000, &rows, &error));
+    MUST(schedule_claim(scheduler, half, 500, 60000, &rows, &error));
     assert_int_equal(result_rows(rows), 500);
     result_free(&rows);
     pg_fixture_exec(scheduler, "SELECT pg_stat_force_next_flush()");
