@@ -399,9 +399,9 @@ void recorder_start(struct recorder *recorder) {
 }
 
 void recorder_stop(struct recorder *recorder, int64_t deadline_ms) {
+    atomic_store(&recorder->stopping, true);
     loop_stop(recorder->loop);
     loop_join(recorder->loop);
-    recorder->stopping = true;
     struct error error;
     do {
         struct queue_node *left = queue_take(recorder->queue);

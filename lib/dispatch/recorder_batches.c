@@ -160,7 +160,7 @@ static void send_off(struct recorder *recorder, struct formed *formed) {
     struct schedule_new row = row_of(formed->batch, &subscription->id, formed->activation);
     if (atomic_load_explicit(&subscription->gate->held, memory_order_relaxed)) {
         row.held = true;
-    } else if (!recorder->stopping && lane_waiting(lane_of(recorder, subscription)) <= LANE_FULL &&
+    } else if (!atomic_load(&recorder->stopping) && lane_waiting(lane_of(recorder, subscription)) <= LANE_FULL &&
                gate_take_slots(subscription->gate, 1) > 0) {
         int64_t timeout_ms =
             subscription->timeout_ms ? subscription->timeout_ms : recorder->settings.settings->timeout_ms;

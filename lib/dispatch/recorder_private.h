@@ -85,7 +85,7 @@ struct recorder {
     struct buffer events, logs, rejected, done;
     struct schedule_changes *schedule;
     struct gathering *gathering;
-    bool stopping; /* the lanes have stopped: nothing more is given to them */
+    _Atomic bool stopping; /* the lanes have stopped: nothing more is given to them */
 
     _Atomic int64_t waiting;
 

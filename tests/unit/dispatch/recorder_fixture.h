@@ -15,14 +15,29 @@
 struct lane {
     _Atomic int releases, parks;
     _Atomic uint8_t parked_id; /* the last byte of the subscription's */
+    _Atomic int64_t waiting;
+    pthread_mutex_t lock;
+    struct delivery_list deliveries; /* in the order of their coming */
+    int delivery_count;
 };
 
-static struct lane lane;
+static struct lane lane = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+int64_t lane_waiting(const struct lane *of) {
+    return of->waiting;
+}
 
 void lane_push(struct lane *to, struct queue_batch *batch) {
     for (struct queue_node *node = batch->first, *next; node; node = next) {
         next = node->next;
         struct message *message = MESSAGE_OF(node);
+        if (message->type == MESSAGE_DELIVERY) {
+            pthread_mutex_lock(&to->lock);
+            TAILQ_INSERT_TAIL(&to->deliveries, (struct delivery *)message, link);
+            to->delivery_count++;
+            pthread_mutex_unlock(&to->lock);
+            continue;
+        }
         to->releases += message->type == MESSAGE_RELEASE;
         if (message->type == MESSAGE_PARK) {
             struct subscription_message *about = (struct subscription_message *)message;
@@ -33,6 +48,31 @@ void lane_push(struct lane *to, struct queue_batch *batch) {
         mem_free(message);
     }
     *batch = (struct queue_batch){NULL, NULL};
+}
+
+static inline int lane_count(void) {
+    pthread_mutex_lock(&lane.lock);
+    int count = lane.delivery_count;
+    pthread_mutex_unlock(&lane.lock);
+    return count;
+}
+
+/* The first of those that it was given; the caller's. */
+static inline struct delivery *lane_take(void) {
+    pthread_mutex_lock(&lane.lock);
+    struct delivery *delivery = TAILQ_FIRST(&lane.deliveries);
+    assert_non_null(delivery);
+    TAILQ_REMOVE(&lane.deliveries, delivery, link);
+    lane.delivery_count--;
+    pthread_mutex_unlock(&lane.lock);
+    return delivery;
+}
+
+static inline void lane_forget(void) {
+    while (lane_count()) {
+        struct delivery *delivery = lane_take();
+        delivery_free(&delivery);
+    }
 }
 
 /* ---- the recorder ---- */
@@ -75,6 +115,8 @@ static inline void recorder_open(void) {
                                          .on_lost = on_lost};
     lane.releases = lane.parks = 0;
     lane.parked_id = 0;
+    lane.waiting = 0;
+    TAILQ_INIT(&lane.deliveries);
     desk.budget.deliveries = desk.budget.bytes = desk.budget.in_flight = 0;
     desk.pulse.beat_ms = 0;
     desk.restored = desk.lost = 0;
@@ -88,6 +130,7 @@ static inline void recorder_open(void) {
 static inline void recorder_close(void) {
     recorder_stop(desk.recorder, clock_mono_ms() + 2000);
     recorder_free(&desk.recorder);
+    lane_forget();
     queue_free(&desk.answers);
     loop_free(&desk.loop);
 }
