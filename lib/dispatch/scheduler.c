@@ -36,6 +36,8 @@ static void make_metrics(struct scheduler *scheduler) {
     scheduler->oldest_due =
         metrics_gauge("hookcast_schedule_oldest_due_seconds", "How long the oldest unclaimed row has been due.", NULL);
     scheduler->hold_gauge = metrics_gauge("hookcast_holds", "Endpoints that are held.", NULL);
+    scheduler->divisor = metrics_gauge("hookcast_limit_processes",
+                                       "What limits of subscriptions are divided by; 0: no share of any yet.", NULL);
     scheduler->claims = metrics_counter("hookcast_claims_total", "Rows claimed, drained ones included.", NULL);
     scheduler->batches = metrics_counter("hookcast_batches_total", "Batches made.", "by=\"scheduler\"");
 }
@@ -88,6 +90,7 @@ static enum status look_at_rank(struct scheduler *scheduler, int64_t now_ms, str
         crowd_saw(&scheduler->crowd, count, now_ms);
         atomic_store_explicit(&scheduler->settings.pulse->processes, scheduler->crowd.divisor, memory_order_relaxed);
         scheduler->ranked_ms = now_ms;
+        metric_set(scheduler->divisor, (double)scheduler->crowd.divisor);
     }
     scheduler->rank_at_ms = now_ms + (beaten ? RANK_EVERY_MS : IDLE_PAUSE_MS);
     return STATUS_OK;

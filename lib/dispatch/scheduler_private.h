@@ -74,7 +74,7 @@ struct scheduler {
     int64_t days_at_ms;           /* monotonic: when they were read; 0: to be read */
 
     struct buffer headers; /* of one row */
-    struct metric *lateness, *rows, *held_rows, *oldest_due, *hold_gauge, *claims, *batches;
+    struct metric *lateness, *rows, *held_rows, *oldest_due, *hold_gauge, *claims, *batches, *divisor;
 };
 
 /* scheduler_rows.c */
