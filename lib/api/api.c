@@ -75,8 +75,8 @@ static const struct api_route *program_routes(size_t *ret_count) {
 }
 
 typedef const struct api_route *routes_fn(size_t *ret_count);
-static routes_fn *const RESOURCES[] = {program_routes, subscription_routes, event_type_routes, resend_routes,
-                                       job_routes};
+static routes_fn *const RESOURCES[] = {program_routes, subscription_routes, event_type_routes,
+                                       resend_routes,  job_routes,          event_routes};
 #define RESOURCE_COUNT (sizeof(RESOURCES) / sizeof(*RESOURCES))
 
 static void make_router(struct api *api) {

@@ -8,5 +8,6 @@ const struct api_route *subscription_routes(size_t *ret_count);
 const struct api_route *event_type_routes(size_t *ret_count);
 const struct api_route *resend_routes(size_t *ret_count);
 const struct api_route *job_routes(size_t *ret_count);
+const struct api_route *event_routes(size_t *ret_count);
 
 #endif

@@ -841,19 +841,19 @@ def logged(installation, workspace, subscription):
     return str(number)
 
 
-def test_every_line_of_the_page_runs(database_only):
-    own = database_only.api.with_key(database_only.key("acme"))
+def test_every_line_of_the_page_runs(installation):
+    own = installation.api.with_key(installation.key("acme"))
     statuses = []
     for line in page_lines():
         subscription = created(own, "acme")["id"]
         job = own.post(f"{ALL.format('acme')}/{subscription}/recover", {"since": "2026-01-01"}).json["id"] if "$JOB" in line else ""
         env = {"API": own.url, "KEY": own.key, "SUBSCRIPTION": subscription, "JOB": job,
-               "LOG": logged(database_only, "acme", subscription)}
+               "LOG": logged(installation, "acme", subscription)}
         done = subprocess.run(["bash", "-c", line.replace("curl ", "curl -sS -o /dev/null -w '%{http_code}' ", 1)],
                               env={**base_environment(), **env}, capture_output=True, text=True, timeout=30, check=False)
         assert done.returncode == 0, f"{line}: {done.stderr}"
         statuses.append(int(done.stdout))
-    assert statuses == [201, 200, 200, 200, 200, 200, 204, 200, 200, 202, 202, 202, 200, 200, 204, 200, 200, 200]
+    assert statuses == [201, 200, 200, 200, 200, 200, 204, 200, 200, 202, 202, 202, 200, 200, 204, 202, 200, 200, 200]
 
 
 def routed_paths():
@@ -877,7 +877,7 @@ def routed_paths():
 def test_the_page_has_a_line_for_each_route():
     pages = {(re.search(r"-X (\w+)", line) or re.search(r"(POST)", "POST" if " -d " in line else "") or ["", "GET"])[1] + " " +
              re.search(r"\$API([^?\"]*)", line).group(1) for line in page_lines()}
-    assert len(routed_paths()) == 16 and pages == routed_paths()
+    assert len(routed_paths()) == 17 and pages == routed_paths()
 
 
 def test_metrics_have_a_port_of_their_own_where_one_is_asked_for(installation):
