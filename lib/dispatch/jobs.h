@@ -1,6 +1,7 @@
 /* The thread for what is no delivery itself: it writes down what the answers say of the endpoints' health and disables
- * those that fail for too long, brings operational events to their subscribers, and sends deliveries again on request.
- * One connection, short transactions, and nothing kept that a crash would lose: what is to be done stands in tables.
+ * those that fail for too long, brings operational events to their subscribers, sends deliveries again on request, and
+ * counts the log. One connection, short transactions, and nothing kept that a crash would lose: what is to be done
+ * stands in tables.
  *
  *   lanes ── health ──▶ health ──▶ outbox ──▶ events, schedule
  *                                     jobs ──▶ schedule

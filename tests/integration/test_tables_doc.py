@@ -12,8 +12,8 @@ OWN = {
     "jobs": {"position", "owner", "lease_until", "next_at", "tries"},
     "progress": {"last_key", "done"},
 }
-WANTED = ["delivery_logs", "events", "rejected_events", "subscriptions", "schedule", "health", "outbox", "mails", "jobs",
-          "progress", "delivery_stats_minutely", "endpoint_health", "delivery_log_details"]
+WANTED = ["delivery_logs", "log_rollups", "events", "rejected_events", "subscriptions", "schedule", "health", "outbox", "mails",
+          "jobs", "progress", "delivery_stats_minutely", "endpoint_health", "delivery_log_details"]
 SHORT = {"timestamp with time zone": "timestamptz"}
 
 

@@ -1,0 +1,26 @@
+/* Counts of the log by minute, hour and day (table log_rollups), made from it after the fact and never wrong: a minute
+ * is counted once nothing can be written into it any more. store/log_query.h reads the log by them.
+ *
+ * Why nothing is missed. created_at of a row is the database's clock, read after the BEGIN of the transaction that
+ * writes the row and at most LOG_ROLLUP_MARGIN before that has its transaction id. So the rows of a minute are all
+ * visible as soon as it lies before the clock less that margin, and before the beginning of every transaction that has
+ * an id, or is young enough to get one. Where the day that the clock shows has no partition, created_at is clamped into
+ * the last one there is: the minute in which a day ends is counted only when the day after is there for a while.
+ *
+ * Rows that are changed afterwards (erased payloads) keep their counts. The counts of a day go with the day. */
+#ifndef STORE_LOG_ROLLUP_H
+#define STORE_LOG_ROLLUP_H
+
+#include "db/connection.h"
+
+enum log_rollup_level { LOG_ROLLUP_MINUTE, LOG_ROLLUP_HOUR, LOG_ROLLUP_DAY, LOG_ROLLUP_LEVELS };
+
+#define LOG_ROLLUP_MAX_MINUTES 60
+
+/* Does one piece of what there is to do, in a transaction of its own: up to `minutes` minutes, or an hour, or a day.
+ * ceiling_ms: up to when the days reach, as every process that writes knows by now. ret_did: something was done, so
+ * there may be more. Any number of processes may call it; one at a time does a level, the others pass. */
+MUST_USE enum status log_rollup_step(struct connection *connection, int minutes, int64_t ceiling_ms, bool *ret_did,
+                                     struct error *error);
+
+#endif
