@@ -97,7 +97,7 @@ static void check_files(struct report *report) {
         report_ok(report, "files", "a process may open %lld", files);
 }
 
-static void check_mail(struct report *report, const char *url) {
+static void check_mail(struct report *report, const char *url, const char *ca_file) {
     if (!*url) {
         report_ok(report, "mail", "HOOKCAST_SMTP_URL is not set, so nobody gets mail about disabled webhooks");
         return;
@@ -105,7 +105,7 @@ static void check_mail(struct report *report, const char *url) {
     struct buffer server;
     struct error error;
     buffer_init(&server, 512);
-    enum status status = smtp_probe(url, SMTP_MS, &server, &error);
+    enum status status = smtp_probe(url, ca_file, SMTP_MS, &server, &error);
     const char *name = server.len > 0 ? server.data : "the server";
     if (status == STATUS_OK)
         report_ok(report, "mail", "%s answers as a mail server; user and password were not tried", name);
@@ -129,7 +129,7 @@ static int run(const struct settings *settings, struct settings_command *about, 
     check_files(&report);
     check_database(&report, settings);
     check_kafka(&report, settings);
-    check_mail(&report, settings->smtp_url);
+    check_mail(&report, settings->smtp_url, settings->ca_file);
     if (report.failures == 0)
         return EXIT_DONE;
     fprintf(stderr, "hookcast check: %d failed, %d to look at\n", report.failures, report.warnings);

@@ -191,9 +191,9 @@ static void read_template(struct reading *reading, const char *name, const json_
         return;
     struct span text = text_of(value);
     if (json_is_object(value) || json_is_array(value)) {
-        size_t len = json_dumpb(value, NULL, 0, JSON_COMPACT);
+        size_t len = json_dumpb(value, NULL, 0, JSON_COMPACT | JSON_REAL_PRECISION(15));
         char *dump = arena_alloc(call->arena, len);
-        text = (struct span){dump, json_dumpb(value, dump, len, JSON_COMPACT)};
+        text = (struct span){dump, json_dumpb(value, dump, len, JSON_COMPACT | JSON_REAL_PRECISION(15))};
     } else if (!json_is_string(value)) {
         call_field_error(call, name, "expected a JSON object or array, or the text of one, or null");
         return;

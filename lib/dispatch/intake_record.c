@@ -99,9 +99,10 @@ static void route(struct intake *intake, struct delivery *delivery) {
     const struct subscription *subscription = delivery->subscription;
     struct gate *gate = subscription->gate;
     bool delayed = subscription->delivery_mode == DELIVERY_DELAYED;
-    if (delayed || delivery->event->deliver_at_ms > clock_wall_ms()) {
+    int64_t deliver_at_ms = delivery->event->deliver_at_ms;
+    if (delayed || (deliver_at_ms && deliver_at_ms > pulse_database_ms(intake->settings.pulse, clock_mono_ms()))) {
         delivery->outcome = OUTCOME_DELAYED;
-        delivery->due_at_ms = delivery->event->deliver_at_ms;
+        delivery->due_at_ms = deliver_at_ms;
         delivery->due_in_ms = delayed ? subscription->wait_ms : 0;
     } else if (subscription->delivery_mode == DELIVERY_BATCHED) {
         delivery->outcome = OUTCOME_BATCHED;

@@ -6,10 +6,12 @@
 #include "dispatch/jobs_private.h"
 #include "store/health.h"
 #include "store/mails.h"
+#include "store/subscriptions.h"
 #include <stdlib.h>
 
 #define WRITE_MAX 1000
 #define SWEEP_EVERY_MS (10 * 60 * 1000)
+#define PURGE_MAX 10000
 
 static void message_free(struct health_message *message) {
     subscription_unref(&message->subscription);
@@ -122,6 +124,8 @@ static enum status sweep(struct jobs *jobs, struct error *error) {
     if (jobs->swept_at_ms && now_ms - jobs->swept_at_ms < SWEEP_EVERY_MS)
         return STATUS_OK;
     enum status status = health_purge(jobs->connection, error);
+    if (status == STATUS_OK)
+        status = subscriptions_purge(jobs->connection, PURGE_MAX, error);
     if (status == STATUS_OK)
         status = mails_drop_old(jobs->connection, &dropped, error);
     if (status != STATUS_OK)

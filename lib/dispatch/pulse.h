@@ -19,6 +19,7 @@
 
 struct pulse {
     _Atomic int64_t beat_ms;   /* monotonic; 0: never yet. The recorder's. */
+    _Atomic int64_t ahead_ms;  /* PostgreSQL's wall clock less our monotonic one; 0: not known yet. The recorder's. */
     _Atomic int32_t processes; /* 0: this one has no share yet. The scheduler's. */
     _Atomic int64_t looked_ms; /* monotonic: when the scheduler last read it, and the holds; 0: never yet */
 };
@@ -26,6 +27,11 @@ struct pulse {
 static inline bool pulse_is_fresh(struct pulse *pulse, int64_t now_ms) {
     int64_t beat = atomic_load_explicit(&pulse->beat_ms, memory_order_acquire);
     return beat != 0 && now_ms - beat < PULSE_LIMIT_MS;
+}
+
+/* PostgreSQL's wall time, which decides what is due; known while the pulse beats. */
+static inline int64_t pulse_database_ms(struct pulse *pulse, int64_t now_ms) {
+    return now_ms + atomic_load_explicit(&pulse->ahead_ms, memory_order_relaxed);
 }
 
 /* What is known of the others is not too old. */

@@ -88,6 +88,19 @@ static struct span error_code(const struct delivery *delivery) {
                                                : span_of(client_result_name(delivery->result));
 }
 
+static struct span why_cancelled(const struct subscription *subscription) {
+    switch ((enum subscription_status)subscription->status) {
+    case SUBSCRIPTION_ACTIVE:
+        return SPAN_LITERAL("the subscription was paused or disabled in between");
+    case SUBSCRIPTION_PAUSED:
+        return SPAN_LITERAL("the subscription is paused");
+    case SUBSCRIPTION_DISABLED:
+        return SPAN_LITERAL("the subscription is disabled");
+    default:
+        return SPAN_LITERAL("the subscription was deleted");
+    }
+}
+
 /* Itself, or its halves. */
 static bool is_tried_again(const struct delivery *delivery) {
     return delivery->decision.action == RETRY_AGAIN || delivery->decision.action == RETRY_SPLIT;
@@ -104,8 +117,7 @@ static void log_delivery(struct recorder *recorder, const struct delivery *deliv
     (void)snprintf(answered, sizeof(answered), "the endpoint answered %d", delivery->status_code);
     struct span text = SPAN_NONE;
     if (!attempted)
-        text = subscription->status == SUBSCRIPTION_ACTIVE ? SPAN_LITERAL("the subscription was paused in between")
-                                                           : SPAN_LITERAL("the subscription is not active");
+        text = why_cancelled(subscription);
     else if (!done)
         text = delivery->error ? span_of(delivery->error) : span_of(answered);
     struct log_row row = {
@@ -304,6 +316,8 @@ enum status recorder_flush_write(struct recorder *recorder, struct error *error)
     if (status == STATUS_OK)
         status =
             process_beat(recorder->connection, &recorder->settings.process_id, recorder->flush_no + 1, &now_ms, error);
+    if (status == STATUS_OK)
+        atomic_store_explicit(&recorder->settings.pulse->ahead_ms, now_ms - clock_mono_ms(), memory_order_relaxed);
     if (status == STATUS_OK)
         status = advance(recorder, error);
     if (status == STATUS_OK) {

@@ -24,13 +24,16 @@ static char *strip(const char *url, struct buffer *ret_server) {
     return stripped;
 }
 
-static CURLcode dial(const char *url, int64_t timeout_ms) {
+static CURLcode dial(const char *url, const char *ca_file, int64_t timeout_ms) {
     CURL *easy = curl_easy_init();
     CHECK(easy);
     MUST(curl_easy_setopt(easy, CURLOPT_URL, url));
     MUST(curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "smtp,smtps"));
     MUST(curl_easy_setopt(easy, CURLOPT_CONNECT_ONLY, 1L));
     MUST(curl_easy_setopt(easy, CURLOPT_USE_SSL, (long)CURLUSESSL_TRY));
+    MUST(curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2));
+    if (*ca_file)
+        MUST(curl_easy_setopt(easy, CURLOPT_CAINFO, ca_file));
     MUST(curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)timeout_ms));
     MUST(curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L));
     MUST(curl_easy_setopt(easy, CURLOPT_PROXY, ""));
@@ -39,12 +42,13 @@ static CURLcode dial(const char *url, int64_t timeout_ms) {
     return code;
 }
 
-enum status smtp_probe(const char *url, int64_t timeout_ms, struct buffer *ret_server, struct error *error) {
+enum status smtp_probe(const char *url, const char *ca_file, int64_t timeout_ms, struct buffer *ret_server,
+                       struct error *error) {
     MUST(curl_global_init(CURL_GLOBAL_DEFAULT));
     char *stripped = strip(url, ret_server);
     if (!stripped)
         return error_set(error, STATUS_INVALID, "the URL can't be read");
-    CURLcode code = dial(stripped, timeout_ms);
+    CURLcode code = dial(stripped, ca_file, timeout_ms);
     curl_free(stripped);
     if (code == CURLE_OK)
         return STATUS_OK;

@@ -100,7 +100,7 @@ void roster_row_read(const struct result *rows, int row, struct roster_row *ret_
     struct span retries[SUBSCRIPTION_MAX_RETRIES];
     int types = result_array(rows, row, 3, ret_row->types, SUBSCRIPTION_MAX_TYPES);
     int retry_count = result_array(rows, row, 12, retries, SUBSCRIPTION_MAX_RETRIES);
-    for (int i = 0; i < retry_count; i++)
+    for (int i = 0; i < retry_count && i < SUBSCRIPTION_MAX_RETRIES; i++)
         ret_row->retries[i] = big_endian_int8(retries[i]);
     ret_row->spec = (struct subscription_spec){
         .workspace_id = result_text(rows, row, 0),

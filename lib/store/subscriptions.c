@@ -65,10 +65,14 @@ void subscriptions_row_read(const struct result *rows, int row, struct subscript
         .last_success_at_ms = time_or_0(rows, row, 31),
     };
     ret_row->event_type_count = (size_t)result_array(rows, row, 3, ret_row->event_types, SUBSCRIPTION_MAX_TYPES);
+    if (ret_row->event_type_count > SUBSCRIPTION_MAX_TYPES)
+        ret_row->event_type_count = SUBSCRIPTION_MAX_TYPES;
     struct span retries[SUBSCRIPTION_MAX_RETRIES];
     ret_row->retry_count = -1;
     if (!result_is_null(rows, row, 15))
         ret_row->retry_count = result_array(rows, row, 15, retries, SUBSCRIPTION_MAX_RETRIES);
+    if (ret_row->retry_count > SUBSCRIPTION_MAX_RETRIES)
+        ret_row->retry_count = SUBSCRIPTION_MAX_RETRIES;
     for (int i = 0; i < ret_row->retry_count; i++)
         ret_row->retry_ms[i] = big_endian(retries[i]);
 }
@@ -219,6 +223,19 @@ enum status subscriptions_lock_health(struct connection *connection, struct span
     params_text(&params, workspace_id);
     params_uuid(&params, id);
     enum status status = connection_run(connection, &LOCK, &params, NULL, error);
+    params_deinit(&params);
+    return status;
+}
+
+enum status subscriptions_purge(struct connection *connection, int max, struct error *error) {
+    static const struct statement PURGE = {
+        "DELETE FROM subscriptions s USING (SELECT workspace_id, id FROM subscriptions WHERE status = 'deleted' "
+        "AND deleted_at < now() - interval '1 day' LIMIT $1::int4 FOR UPDATE SKIP LOCKED) d "
+        "WHERE s.workspace_id = d.workspace_id AND s.id = d.id"};
+    struct params params;
+    params_init(&params);
+    params_int4(&params, max);
+    enum status status = connection_run(connection, &PURGE, &params, NULL, error);
     params_deinit(&params);
     return status;
 }

@@ -61,6 +61,10 @@ MUST_USE enum status subscriptions_lock_health(struct connection *connection, st
 MUST_USE enum status subscriptions_delete(struct connection *connection, struct span workspace_id,
                                           const struct uuid *id, struct error *error);
 
+/* Removes up to `max` rows of those that were deleted more than a day ago: whoever was deaf for so long reads
+ * everything anew (rule W1). */
+MUST_USE enum status subscriptions_purge(struct connection *connection, int max, struct error *error);
+
 enum subscriptions_order {
     SUBSCRIPTIONS_BY_CREATED_AT,
     SUBSCRIPTIONS_BY_UPDATED_AT,

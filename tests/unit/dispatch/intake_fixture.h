@@ -272,6 +272,7 @@ static inline void intake_open(void) {
                                        .pulse = &stage.pulse};
     stage.budget.deliveries = stage.budget.bytes = stage.budget.in_flight = 0;
     stage.pulse.beat_ms = clock_mono_ms() + 3600 * 1000;
+    stage.pulse.ahead_ms = clock_wall_ms() - clock_mono_ms();
     drive_ok(intake_new(&settings, &stage.intake, &error), &error);
     intake_start(stage.intake);
 }

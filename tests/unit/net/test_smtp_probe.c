@@ -66,7 +66,7 @@ static enum status probe(int64_t timeout_ms) {
     snprintf(url, sizeof(url), "smtp://someone:hidden@127.0.0.1:%d", server.port);
     snprintf(expected, sizeof(expected), "127.0.0.1:%d", server.port);
     error.text[0] = '\0';
-    enum status status = smtp_probe(url, timeout_ms, &name, &error);
+    enum status status = smtp_probe(url, "", timeout_ms, &name, &error);
     assert_string_equal(name.data, expected);
     assert_null(strstr(error.text, "hidden"));
     buffer_deinit(&name);
@@ -100,7 +100,7 @@ static void test_a_url_that_is_none(void **state) {
     (void)state;
     struct buffer name;
     buffer_init(&name, 256);
-    assert_int_equal(smtp_probe("smtp://a:hidden@host:port", 1000, &name, &error), STATUS_INVALID);
+    assert_int_equal(smtp_probe("smtp://a:hidden@host:port", "", 1000, &name, &error), STATUS_INVALID);
     assert_null(strstr(error.text, "hidden"));
     buffer_deinit(&name);
 }
