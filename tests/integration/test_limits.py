@@ -108,6 +108,29 @@ def test_s6_a_rate_holds_for_three_processes(installation, account, tally):
 
 
 @pytest.mark.deadline(90)
+def test_s6_processes_divide_a_rate_while_the_endpoint_is_not_held(installation, account, tally):
+    account.subscribe("/hook", rate_limit_per_second=RATE)
+    processes = [installation.process("dispatch", SOURCE_ADDRESS=f"127.0.0.{2 + number}") for number in range(3)]
+    for process in processes:
+        process.start(ready=False)
+    for process in processes:
+        process.wait_ready()
+    wait_until(lambda: all(process.metric("hookcast_limit_processes") == 3 for process in processes), 20,
+               what="each has its share")
+    account.expect(events := installation.events(240))
+    produce_everywhere(installation, events)
+    tally.wait_for(100)
+    times = times_of(tally)
+    senders = {sender for at, _, _, sender in tally.arrived if at < times[0] + 1}
+    assert len(senders) == 3
+    for sender in senders:
+        own = sorted(at for at, _, _, who in tally.arrived if who == sender and at < times[0] + 1.5)
+        assert most_within(own, 1.0) <= 1.1 * RATE / 3 + 1
+    print(f"most in 1 s {most_within(times, 1)}")
+    assert most_within(times, 1.0) <= 1.1 * RATE
+
+
+@pytest.mark.deadline(90)
 def test_s6_the_death_of_a_holder_never_gives_more_than_the_rate(installation, account, tally):
     installation.env["HOOKCAST_KAFKA_CONF"] = "session.timeout.ms=2000\nheartbeat.interval.ms=200"
     account.subscribe("/hook", rate_limit_per_second=RATE)
