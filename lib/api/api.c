@@ -36,6 +36,7 @@ struct api {
     struct server *server;
     struct router *router;
     struct route *routes;
+    size_t route_count;
     struct queue *answers, *controls;
     struct loop_timer *linger;
     struct workers *workers;
@@ -48,51 +49,19 @@ struct api {
     struct metric *classes[CLASSES]; /* 2xx … 5xx */
 };
 
-static void answer_healthz(struct call *call) {
-    buffer_text(&call->answer, "ok\n");
-    call_answer_text(call, 200, "text/plain; charset=utf-8");
+static void count_route(void *ctx, const struct api_route *route) {
+    (void)ctx, (void)route;
 }
 
-/* That a worker has come to it means that PostgreSQL is there. */
-static void answer_readyz(struct call *call) {
-    struct error error;
-    enum status status = connection_exec(call->connection, "SELECT 1", &error);
-    if (status != STATUS_OK) {
-        call_failed(call, status, &error);
-        return;
-    }
-    buffer_text(&call->answer, "ready\n");
-    call_answer_text(call, 200, "text/plain; charset=utf-8");
+static void add_route(void *ctx, const struct api_route *route) {
+    struct api *api = ctx;
+    api->routes[api->route_count++] = (struct route){route->method, route->path, route};
 }
-
-static const struct api_route *program_routes(size_t *ret_count) {
-    static const struct api_route ROUTES[] = {
-        {"GET", "/healthz", answer_healthz, CALL_PUBLIC},
-        {"GET", "/readyz", answer_readyz, CALL_PUBLIC},
-    };
-    *ret_count = sizeof(ROUTES) / sizeof(*ROUTES);
-    return ROUTES;
-}
-
-typedef const struct api_route *routes_fn(size_t *ret_count);
-static routes_fn *const RESOURCES[] = {program_routes, subscription_routes, event_type_routes,
-                                       resend_routes,  job_routes,          event_routes};
-#define RESOURCE_COUNT (sizeof(RESOURCES) / sizeof(*RESOURCES))
 
 static void make_router(struct api *api) {
-    size_t all = 0, count;
-    for (size_t i = 0; i < RESOURCE_COUNT; i++) {
-        RESOURCES[i](&count);
-        all += count;
-    }
-    api->routes = mem_calloc(all, sizeof(*api->routes));
-    size_t at = 0;
-    for (size_t i = 0; i < RESOURCE_COUNT; i++) {
-        const struct api_route *routes = RESOURCES[i](&count);
-        for (size_t n = 0; n < count; n++)
-            api->routes[at++] = (struct route){routes[n].method, routes[n].path, &routes[n]};
-    }
-    api->router = router_new(api->routes, all);
+    api->routes = mem_calloc(routes_each(count_route, NULL), sizeof(*api->routes));
+    routes_each(add_route, api);
+    api->router = router_new(api->routes, api->route_count);
 }
 
 static void make_metrics(struct api *api) {
@@ -161,8 +130,8 @@ static void on_request(void *ctx, struct request *request) {
         router_find(api->router, request_method(request), route_path(call->path), &route, &call->params, &allow);
     if (status == STATUS_OK) {
         call->route = route->handler;
-        if (call->route->fn == answer_healthz) {
-            answer_healthz(call);
+        if (call->route->flags & CALL_AT_ONCE) {
+            call->route->fn(call);
         } else if (!workers_push(api->workers, call)) {
             call_problem(call, 503, "busy", "Too many requests are waiting. Try again in a moment.");
             call_header(call, "Retry-After", SPAN_LITERAL("1"));

@@ -50,6 +50,7 @@ struct call *call_new(struct request *request) {
     call->idempotency_key = header_copy(call, "idempotency-key");
     call->traceparent = header_copy(call, "traceparent");
     call->tracestate = header_copy(call, "tracestate");
+    call->if_match = header_copy(call, "if-match");
     call->workspace_header = header_copy(call, "x-workspace-id");
     call->key = header_copy(call, "x-api-key");
     if (!call->key.data)
@@ -159,8 +160,11 @@ static const char *title_of(int status) {
         {404, "Not Found"},
         {405, "Method Not Allowed"},
         {409, "Conflict"},
+        {412, "Precondition Failed"},
+        {413, "Content Too Large"},
         {415, "Unsupported Media Type"},
         {422, "Unprocessable Content"},
+        {429, "Too Many Requests"},
         {503, "Service Unavailable"},
     };
     for (size_t i = 0; i < sizeof(TITLES) / sizeof(*TITLES); i++)

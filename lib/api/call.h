@@ -14,15 +14,18 @@ struct keyring;
 struct publisher;
 struct settings;
 
-/* In a worker. Ends with one of the call_… functions that answer. */
+/* In a worker (CALL_AT_ONCE: in the loop). Ends with one of the call_… functions that answer. */
 typedef void call_fn(struct call *call);
 
 enum call_flag {
-    CALL_PUBLIC = 1,      /* without a key */
-    CALL_BODY = 2,        /* wants a JSON object */
-    CALL_BODY_MAY = 4,    /* takes one, or none */
-    CALL_SECRET_READ = 8, /* a GET that a read-only key may not do */
-    CALL_BODY_UNREAD = 16 /* wants JSON that the handler reads itself, from `body` */
+    CALL_PUBLIC = 1,            /* without a key */
+    CALL_BODY = 2,              /* wants a JSON object */
+    CALL_BODY_MAY = 4,          /* takes one, or none */
+    CALL_SECRET_READ = 8,       /* a GET that a read-only key may not do */
+    CALL_BODY_UNREAD = 16,      /* wants JSON that the handler reads itself, from `body` */
+    CALL_AT_ONCE = 32,          /* answered by the loop itself: it has no database and waits for nothing; public */
+    CALL_ADMIN = 64,            /* for admin keys alone */
+    CALL_WORKSPACE_MAY_BE = 128 /* an admin key may name a workspace that is not there */
 };
 
 struct api_route {
@@ -55,7 +58,7 @@ struct call {
     struct span key; /* SPAN_NONE: none */
     struct span workspace_header;
     struct span content_type;
-    struct span idempotency_key, traceparent, tracestate; /* SPAN_NONE: absent */
+    struct span idempotency_key, traceparent, tracestate, if_match; /* SPAN_NONE: absent */
     struct span body;
 
     /* For the handler. */

@@ -154,6 +154,8 @@ static bool check_workspace(struct call *call) {
     bool exists = false;
     struct error error;
     enum status status = STATUS_OK;
+    if (call->route->flags & CALL_WORKSPACE_MAY_BE)
+        return true;
     if (workspace_id_valid(named))
         status = workspaces_exists(call->connection, named, &exists, &error);
     if (status != STATUS_OK)
@@ -164,6 +166,10 @@ static bool check_workspace(struct call *call) {
 }
 
 static bool check_rights(struct call *call) {
+    if (call->route->flags & CALL_ADMIN && !call->grant.admin) {
+        call_problem(call, 403, "admin_key_required", "This takes an admin key.");
+        return false;
+    }
     bool reads = strcmp(call->route->method, "GET") == 0 && !(call->route->flags & CALL_SECRET_READ);
     if (!call->grant.read_only || reads)
         return true;
