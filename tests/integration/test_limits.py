@@ -161,6 +161,8 @@ def test_s6_of_one_allowed_never_two_are_under_way_in_two_processes(installation
     receiver.wait_for(60, "/wide", deadline_s=20)
     receiver.wait_for(60, "/narrow", deadline_s=30)
     assert crowd.most == 1
+    wait_until(lambda: all(process.metric("hookcast_limit_processes") == 2 for process in processes), 20,
+               what="neither is too young to send")
     # Now that one process has it, nothing waits for shares any more.
     holder = holder_of(installation, processes)
     assert holder
