@@ -56,7 +56,8 @@ result_text(const struct result *result, int row,
             int column); /* text, varchar, bytea, json; SPAN_NONE: null; jsonb without its version byte: result_jsonb */
 struct span result_jsonb(const struct result *result, int row, int column);
 struct uuid result_uuid(const struct result *result, int row, int column);
-int64_t result_timestamp(const struct result *result, int row, int column); /* ms since 1970 */
+int64_t result_timestamp(const struct result *result, int row, int column);    /* ms since 1970 */
+int64_t result_timestamp_us(const struct result *result, int row, int column); /* µs since 1970 */
 /* A one-dimensional array without nulls: its length, and its elements as spans (at most max). Null: 0. */
 int result_array(const struct result *result, int row, int column, struct span *elements, int max);
 

@@ -112,6 +112,11 @@ int64_t result_timestamp(const struct result *result, int row, int column) {
     return wire_timestamp_ms(result_int(result, row, column));
 }
 
+int64_t result_timestamp_us(const struct result *result, int row, int column) {
+    CHECK(value(result, row, column).len == 8);
+    return wire_timestamp_from(result_int(result, row, column));
+}
+
 int result_array(const struct result *result, int row, int column, struct span *elements, int max) {
     struct span span = cell(result, row, column);
     if (!span.data)

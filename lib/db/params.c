@@ -86,6 +86,12 @@ void array_timestamp(struct param_array *array, int64_t wall_ms) {
     wire_timestamp(&array->data, wall_ms);
 }
 
+void array_timestamp_us(struct param_array *array, int64_t wall_us) {
+    CHECK(array->type == PARAM_TIMESTAMP);
+    array->count++;
+    wire_timestamp_us(&array->data, wall_us);
+}
+
 void params_init(struct params *params) {
     buffer_init(&params->data, PARAMS_MAX_BYTES);
     params->count = 0;
@@ -174,6 +180,12 @@ void params_uuid(struct params *params, const struct uuid *uuid) {
 void params_timestamp(struct params *params, int64_t wall_ms) {
     size_t start = begin(params, TYPES[PARAM_TIMESTAMP].oid);
     wire_timestamp(&params->data, wall_ms);
+    finish(params, start);
+}
+
+void params_timestamp_us(struct params *params, int64_t wall_us) {
+    size_t start = begin(params, TYPES[PARAM_TIMESTAMP].oid);
+    wire_timestamp_us(&params->data, wall_us);
     finish(params, start);
 }
 

@@ -38,6 +38,7 @@ void array_int8(struct param_array *array, int64_t value);
 void array_text(struct param_array *array, struct span text); /* text, bytea and jsonb; SPAN_NONE: null */
 void array_uuid(struct param_array *array, const struct uuid *uuid);
 void array_timestamp(struct param_array *array, int64_t wall_ms);
+void array_timestamp_us(struct param_array *array, int64_t wall_us); /* µs since 1970 */
 
 /* Opaque to others, but embedded. Text and bytea are copied, arrays are borrowed until the statement ran. */
 struct params {
@@ -60,6 +61,7 @@ void params_bytea(struct params *params, struct span bytes);
 void params_jsonb(struct params *params, struct span json);
 void params_uuid(struct params *params, const struct uuid *uuid);
 void params_timestamp(struct params *params, int64_t wall_ms);
+void params_timestamp_us(struct params *params, int64_t wall_us); /* µs since 1970 */
 void params_array(struct params *params, struct param_array *array);
 
 #endif

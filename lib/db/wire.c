@@ -80,6 +80,14 @@ int64_t wire_timestamp_ms(int64_t wire_us) {
     return ms + EPOCH_2000_MS;
 }
 
+void wire_timestamp_us(struct buffer *out, int64_t wall_us) {
+    wire_int8(out, wall_us - EPOCH_2000_MS * 1000);
+}
+
+int64_t wire_timestamp_from(int64_t wire_us) {
+    return wire_us + EPOCH_2000_MS * 1000;
+}
+
 void wire_jsonb(struct buffer *out, struct span json) {
     if (!json.data) {
         wire_null(out);

@@ -16,6 +16,7 @@ void wire_text(struct buffer *out,
                struct span text); /* must be valid UTF-8 without NUL; SPAN_NONE: null. Also bytea. */
 void wire_uuid(struct buffer *out, const struct uuid *uuid); /* NULL: null */
 void wire_timestamp(struct buffer *out, int64_t wall_ms); /* what timestamptz can't hold becomes the nearest it can */
+void wire_timestamp_us(struct buffer *out, int64_t wall_us); /* the same from µs since 1970, within its range */
 void wire_jsonb(struct buffer *out, struct span json);
 /* An array of uuids; NULL and 0: null. */
 void wire_uuid_array(struct buffer *out, const struct uuid *uuids, size_t count);
@@ -29,6 +30,7 @@ void wire_array_header(struct buffer *out, unsigned element_type, int32_t count)
 
 /* The other way: what a timestamptz says, in ms since 1970 (rounded down). */
 int64_t wire_timestamp_ms(int64_t wire_us);
+int64_t wire_timestamp_from(int64_t wire_us); /* in µs since 1970 */
 
 /* The start of a COPY row, and what begins and ends a COPY in binary format. */
 void wire_copy_header(struct buffer *out);

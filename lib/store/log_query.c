@@ -1,0 +1,292 @@
+/* The walk: group by group in the order asked for, within a group stretch by stretch in the order of time. Stretches
+ * that are passed by as a whole cost nothing. What is left of the offset lies within one; it and those after it are
+ * refined, day to hours to minutes, as far as the rows of the next read reach. */
+#include "base/memory.h"
+#include "store/log_query_private.h"
+#include <stdio.h>
+
+#define TEXTS_MAX_BYTES (64 * 1024)
+#define SKIP_AT_ONCE 300 /* rows passed by in an index are cheaper than one more question */
+#define BLOCKS_AT_ONCE 256
+
+static struct span keep(struct buffer *texts, struct span text) {
+    if (!text.data)
+        return SPAN_NONE;
+    size_t at = texts->len;
+    buffer_span(texts, text);
+    buffer_char(texts, '\0');
+    return (struct span){texts->data + at, text.len};
+}
+
+/* A batch's rows have its id as the event's. */
+static struct span event_id_of(const struct log_filter *filter, char *room) {
+    if (filter->event_id.data || !filter->batch_id)
+        return filter->event_id;
+    uuid_format(filter->batch_id, room);
+    return (struct span){room, UUID_TEXT_LEN};
+}
+
+struct log_query *log_query_new(const struct log_query_settings *settings) {
+    const struct log_filter *filter = &settings->filter;
+    struct log_query *query = mem_calloc(1, sizeof(*query));
+    char batch[UUID_TEXT_LEN + 1];
+    struct span event_id = event_id_of(filter, batch);
+    query->settings = *settings;
+    query->filter = *filter;
+    buffer_init(&query->texts, TEXTS_MAX_BYTES);
+    /* The buffer must not move once something points into it. */
+    CHECK(buffer_grow(&query->texts, filter->workspace_id.len + filter->event_type.len + filter->delivery_status.len +
+                                         filter->error_code.len + event_id.len + 8));
+    buffer_reset(&query->texts);
+    query->filter.workspace_id = keep(&query->texts, filter->workspace_id);
+    query->filter.event_type = keep(&query->texts, filter->event_type);
+    query->filter.delivery_status = keep(&query->texts, filter->delivery_status);
+    query->filter.error_code = keep(&query->texts, filter->error_code);
+    query->filter.event_id = keep(&query->texts, event_id);
+    CHECK(!query->texts.overflowed);
+    if (filter->subscription_id) {
+        query->subscription_id = *filter->subscription_id;
+        query->filter.subscription_id = &query->subscription_id;
+    }
+    if (filter->batch_id) {
+        query->batch_id = *filter->batch_id;
+        query->filter.batch_id = &query->batch_id;
+    }
+    query->newest_first = settings->order != LOG_BY_TIME || settings->descending;
+    query->skip = settings->offset;
+    query->left = settings->limit ? settings->limit : INT64_MAX;
+    return query;
+}
+
+void log_query_free(struct log_query **query_ptr) {
+    struct log_query *query = *query_ptr;
+    *query_ptr = NULL;
+    if (!query)
+        return;
+    for (size_t i = 0; i < query->group_count; i++)
+        mem_free(query->groups[i].blocks);
+    mem_free(query->groups);
+    buffer_deinit(&query->texts);
+    mem_free(query);
+}
+
+/* A partition of a day that has begun has no statistics, and what is right here is known: an index, in its order. */
+enum status log_query_open(struct connection *connection, struct error *error) {
+    return connection_exec(connection,
+                           "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "
+                           "SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_seqscan = off; "
+                           "SET LOCAL enable_bitmapscan = off; SET LOCAL enable_hashjoin = off; "
+                           "SET LOCAL enable_mergejoin = off; SET LOCAL max_parallel_workers_per_gather = 0",
+                           error);
+}
+
+enum status log_query_close(struct connection *connection, enum status status, struct error *error) {
+    if (status == STATUS_OK)
+        return connection_exec(connection, "COMMIT", error);
+    struct error ignored;
+    if (connection_is_open(connection) && connection_exec(connection, "ROLLBACK", &ignored) != STATUS_OK)
+        connection_close(connection);
+    return status;
+}
+
+struct log_filter log_query_group_filter(const struct log_query *query, const struct log_group *group,
+                                         bool *ret_status_null) {
+    struct log_filter filter = query->filter;
+    switch (query->settings.order) {
+    case LOG_BY_EVENT_TYPE:
+        filter.event_type = span_of(group->value);
+        break;
+    case LOG_BY_DELIVERY_STATUS:
+        filter.delivery_status = span_of(group->value);
+        break;
+    case LOG_BY_STATUS_CODE:
+        if (group->null)
+            *ret_status_null = true;
+        else
+            filter.status_low = filter.status_high = (int)group->number;
+        break;
+    default:
+        break;
+    }
+    return filter;
+}
+
+/* ---- from a place ---- */
+
+/* Whether the group comes before the place's in the order. */
+static bool is_before(const struct log_query *query, const struct log_group *group, const struct log_place *place) {
+    if (query->settings.order == LOG_BY_TIME)
+        return false;
+    if (group->null || place->null)
+        return !group->null && place->null;
+    int compared = strcmp(group->value, place->value);
+    if (query->settings.order == LOG_BY_STATUS_CODE) {
+        int64_t number = 0;
+        for (const char *digit = place->value; *digit; digit++)
+            number = number * 10 + (*digit - '0');
+        compared = (group->number > number) - (group->number < number);
+    }
+    return query->settings.descending ? compared > 0 : compared < 0;
+}
+
+static bool is_same(const struct log_query *query, const struct log_group *group, const struct log_place *place) {
+    return query->settings.order == LOG_BY_TIME ||
+           (group->null == place->null && (group->null || strcmp(group->value, place->value) == 0));
+}
+
+/* Stretches that lie before the key as a whole. */
+static void pass_by_key(struct log_query *query, const struct log_group *group) {
+    while (query->block < group->count) {
+        const struct log_block *block = &group->blocks[query->block];
+        bool passed = query->newest_first ? block->begins_us > query->key_at_us : block->ends_us <= query->key_at_us;
+        if (!passed)
+            return;
+        query->block++;
+    }
+}
+
+static void start_after(struct log_query *query, const struct log_place *place) {
+    while (query->group < query->group_count && is_before(query, &query->groups[query->group], place))
+        query->group++;
+    if (query->group == query->group_count || !is_same(query, &query->groups[query->group], place))
+        return;
+    query->has_key = true;
+    query->key_at_us = place->at_us;
+    query->key_id = place->id;
+    pass_by_key(query, &query->groups[query->group]);
+}
+
+enum status log_query_count(struct log_query *query, struct connection *connection, int64_t *ret_total,
+                            struct error *error) {
+    int64_t total = 0;
+    CHECK(!query->groups);
+    enum status status = log_query_survey(query, connection, error);
+    if (status != STATUS_OK)
+        return status;
+    for (size_t i = 0; i < query->group_count; i++)
+        total += query->groups[i].n;
+    if (query->settings.after)
+        start_after(query, query->settings.after);
+    query->settings.after = NULL; /* the caller's */
+    *ret_total = total;
+    return STATUS_OK;
+}
+
+/* ---- the walk ---- */
+
+static void next_group(struct log_query *query) {
+    struct log_group *group = &query->groups[query->group++];
+    mem_free(group->blocks);
+    group->blocks = NULL;
+    group->count = group->capacity = 0;
+    query->block = 0;
+    query->has_key = false;
+}
+
+static void skip_blocks(struct log_query *query, const struct log_group *group) {
+    while (query->skip > 0 && query->block < group->count && group->blocks[query->block].n <= query->skip)
+        query->skip -= group->blocks[query->block++].n;
+}
+
+/* How many stretches hold the next `wanted` rows. */
+static size_t covering(const struct log_query *query, const struct log_group *group, int64_t wanted) {
+    size_t count = 0;
+    int64_t held = 0;
+    while (query->block + count < group->count && held < wanted && count < BLOCKS_AT_ONCE)
+        held += group->blocks[query->block + count++].n;
+    return count;
+}
+
+/* Where every row of a stretch fits, or what fits has an index of its own, none is looked at in vain. */
+static bool is_dense(const struct log_query *query, const struct log_group *group) {
+    const struct log_filter *filter = &query->filter;
+    bool other = filter->event_type.data || filter->error_code.data || filter->status_low || filter->given_up >= 0 ||
+                 filter->test == 0;
+    if (filter->test == 1)
+        return true;
+    if (query->settings.order == LOG_BY_EVENT_TYPE || query->settings.order == LOG_BY_STATUS_CODE)
+        return false;
+    bool status = filter->delivery_status.data || query->settings.order == LOG_BY_DELIVERY_STATUS;
+    return !other && (!status || group->successes);
+}
+
+/* Refines until what the next read looks through is fine enough; ret_count: so many stretches it takes. */
+static enum status prepare(struct log_query *query, struct connection *connection, struct log_group *group, int max,
+                           size_t *ret_count, struct error *error) {
+    for (;;) {
+        skip_blocks(query, group);
+        *ret_count = covering(query, group, query->skip + max);
+        size_t first = query->block, end = first + *ret_count;
+        bool dense = is_dense(query, group) && query->skip <= SKIP_AT_ONCE;
+        while (first < end && (dense || group->blocks[first].level <= LOG_ROLLUP_MINUTE))
+            first++;
+        if (first == end)
+            return STATUS_OK;
+        size_t same = 1;
+        while (first + same < end && group->blocks[first + same].level == group->blocks[first].level)
+            same++;
+        enum status status = log_query_refine(query, connection, group, first, same, error);
+        if (status != STATUS_OK)
+            return status;
+    }
+}
+
+/* After rows were read out of `count` stretches. Fewer than were asked for: these have no more. */
+static void advance(struct log_query *query, struct log_group *group, size_t count, struct result *rows, int max) {
+    int read = result_rows(rows);
+    query->skip = 0;
+    query->left -= query->left == INT64_MAX ? 0 : read;
+    if (read < max) {
+        query->block += count;
+        return;
+    }
+    struct log_query_row last;
+    log_query_row_read(rows, read - 1, &last);
+    query->has_key = true;
+    query->key_at_us = last.created_at_us;
+    query->key_id = last.id;
+    pass_by_key(query, group);
+}
+
+enum status log_query_next(struct log_query *query, struct connection *connection, int max, struct result **ret_rows,
+                           struct error *error) {
+    *ret_rows = NULL;
+    while (query->group < query->group_count && query->left > 0) {
+        struct log_group *group = &query->groups[query->group];
+        int wanted = query->left < max ? (int)query->left : max;
+        size_t count = 0;
+        struct result *rows = NULL;
+        enum status status = prepare(query, connection, group, wanted, &count, error);
+        if (status == STATUS_OK && count > 0)
+            status = log_query_read(query, connection, group, query->block, count, query->skip, wanted, &rows, error);
+        if (status != STATUS_OK)
+            return status;
+        if (count == 0) {
+            next_group(query);
+            continue;
+        }
+        advance(query, group, count, rows, wanted);
+        if (result_rows(rows) > 0) {
+            *ret_rows = rows;
+            return STATUS_OK;
+        }
+        result_free(&rows);
+    }
+    return STATUS_OK;
+}
+
+void log_query_place(const struct log_query *query, const struct log_query_row *row, struct log_place *ret_place) {
+    struct span value = SPAN_LITERAL("");
+    char number[16];
+    *ret_place = (struct log_place){.at_us = row->created_at_us, .id = row->id};
+    if (query->settings.order == LOG_BY_EVENT_TYPE) {
+        value = row->event_type;
+    } else if (query->settings.order == LOG_BY_DELIVERY_STATUS) {
+        value = row->delivery_status;
+    } else if (query->settings.order == LOG_BY_STATUS_CODE) {
+        ret_place->null = row->status_code == 0;
+        value = (struct span){number, (size_t)snprintf(number, sizeof(number), "%d", row->status_code)};
+    }
+    if (!ret_place->null)
+        memcpy(ret_place->value, value.data, value.len < LOG_VALUE_MAX_BYTES ? value.len : LOG_VALUE_MAX_BYTES);
+}

@@ -1,0 +1,75 @@
+/* What the files of log_query share: log_query.c (the walk), log_query_count.c (how many, where), log_query_read.c (the
+ * rows). */
+#ifndef STORE_LOG_QUERY_PRIVATE_H
+#define STORE_LOG_QUERY_PRIVATE_H
+
+#include "store/log_query.h"
+#include "store/log_rollup.h"
+
+/* A stretch of time and how many rows of its group it has. Of level LOG_UNCOUNTED no finer one is known. */
+#define LOG_UNCOUNTED (-1)
+struct log_block {
+    int level; /* enum log_rollup_level, or LOG_UNCOUNTED */
+    int64_t begins_us, ends_us;
+    int64_t n;
+};
+
+/* Rows with one value of what is ordered by, and the stretches that they lie in, in the order of the walk. */
+struct log_group {
+    bool null;
+    char value[LOG_VALUE_MAX_BYTES + 1];
+    int64_t number; /* LOG_BY_STATUS_CODE */
+    int64_t n;
+    bool successes; /* some of its rows are of deliveries that succeeded */
+    struct log_block *blocks;
+    size_t count, capacity;
+};
+
+struct log_query {
+    struct log_query_settings settings;
+    struct log_filter filter; /* of the copies below */
+    struct uuid subscription_id, batch_id;
+    struct buffer texts;
+    bool newest_first; /* the walk within a group */
+    struct log_group *groups;
+    size_t group_count, group_capacity;
+
+    /* Where the walk is. */
+    size_t group, block;
+    int64_t skip; /* rows still to be passed by */
+    int64_t left; /* rows still wanted; INT64_MAX: all */
+    bool has_key; /* the rows after this one */
+    int64_t key_at_us;
+    struct uuid key_id;
+};
+
+/* The filter of one group: rows with its value. status_null: those without a code. */
+struct log_filter log_query_group_filter(const struct log_query *query, const struct log_group *group,
+                                         bool *ret_status_null);
+
+/* Appends the parameters that LOG_FITS names, as $1 to $10. */
+void log_query_fit_params(struct params *params, const struct log_filter *filter, bool status_null);
+#define LOG_FIT_PARAMS 10
+#define LOG_FITS                                                                                                       \
+    "($2::text IS NULL OR event_type = $2) AND ($3::text IS NULL OR delivery_status = $3) "                            \
+    "AND ($4::text IS NULL OR error_code = $4) AND ($5::int4 IS NULL OR status_code >= $5) "                           \
+    "AND ($6::int4 IS NULL OR status_code <= $6) AND ($7::bool IS NULL OR given_up = $7) "                             \
+    "AND ($8::bool IS NULL OR test = $8) AND (NOT $9::bool OR status_code IS NULL) "
+#define LOG_OF_WORKSPACE "workspace_id = $1::text AND $10::uuid IS NULL "
+#define LOG_OF_SUBSCRIPTION "workspace_id = $1::text AND subscription_id = $10::uuid "
+/* Where the counts have it. */
+#define LOG_ROLLUP_OF_WORKSPACE "workspace_id = $1::text AND $10::uuid IS NULL AND subscription_id IS NULL "
+
+/* Fills the groups. */
+MUST_USE enum status log_query_survey(struct log_query *query, struct connection *connection, struct error *error);
+/* Replaces blocks [first, first + count), all of one level above minutes, by finer ones. */
+MUST_USE enum status log_query_refine(struct log_query *query, struct connection *connection, struct log_group *group,
+                                      size_t first, size_t count, struct error *error);
+
+/* Up to max rows of the group out of blocks [first, first + count), after the query's key, the first `skip` left out.
+ */
+MUST_USE enum status log_query_read(const struct log_query *query, struct connection *connection,
+                                    const struct log_group *group, size_t first, size_t count, int64_t skip, int max,
+                                    struct result **ret_rows, struct error *error);
+
+#endif
