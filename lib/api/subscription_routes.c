@@ -1,11 +1,10 @@
 /* …/workspaces/{workspace_id}/subscription: SeaNotify's subscriptions, with what hookcast adds. */
 #include "api/routes.h"
 #include "api/subscription_fields.h"
-#include "api/subscription_headers.h"
+#include "api/subscription_sealing.h"
 #include "api/subscription_secrets.h"
 #include "api/subscription_view.h"
 #include "base/clock.h"
-#include "store/sealing.h"
 #include "store/subscriptions.h"
 #include <jansson.h>
 
@@ -20,8 +19,13 @@ static bool subscription_id(struct call *call, struct uuid *ret_id) {
     return false;
 }
 
+static struct span tag_of(struct call *call, const struct subscription_row *row) {
+    return span_of(arena_printf(call->arena, "\"%lld\"", (long long)row->version));
+}
+
 /* The view of the row is the answer; takes its reference. */
 static void answer_view(struct call *call, int status, json_t *view, const struct subscription_row *row) {
+    call_header(call, "ETag", tag_of(call, row));
     buffer_reset(&call->answer);
     subscription_view_write(view, row, &call->answer);
     json_decref(view);
@@ -32,55 +36,6 @@ static void answer_row(struct call *call, int status, const struct result *resul
     struct subscription_row row;
     subscriptions_row_read(result, 0, &row);
     answer_view(call, status, subscription_view(call->keyring, &row), &row);
-}
-
-/* Headers as they shall be, sealed into row; what is not given stays. */
-static void seal_headers(struct call *call, struct subscription_row *row, const struct subscription_change *change) {
-    bool wrong;
-    json_t *headers = subscription_view_headers(call->keyring, row, &wrong);
-    if (change->headers) {
-        json_t *former = headers;
-        headers = json_is_object(change->headers) ? subscription_headers_unmasked(change->headers, former) : NULL;
-        json_decref(former);
-    }
-    if (row->signature_header.data && headers && subscription_headers_have(headers, row->signature_header))
-        call_field_error(call, "signature_header", "is also one of the headers");
-    if (change->headers)
-        row->sealed_headers = SPAN_NONE;
-    if (change->headers && json_object_size(headers) > 0) {
-        size_t len = json_dumpb(headers, NULL, 0, JSON_COMPACT);
-        char *plain = arena_alloc(call->arena, len);
-        json_dumpb(headers, plain, len, JSON_COMPACT);
-        struct buffer sealed;
-        buffer_init(&sealed, 2 * SUBSCRIPTION_MAX_HEADERS_BYTES);
-        sealing_seal(call->keyring, &row->id, (struct span){plain, len}, &sealed);
-        explicit_bzero(plain, len);
-        row->sealed_headers = arena_span(call->arena, buffer_view(&sealed));
-        buffer_deinit(&sealed);
-    }
-    json_decref(headers);
-}
-
-/* The same for secrets; who signs has one. */
-static enum status seal_secrets(struct call *call, struct subscription_row *row,
-                                const struct subscription_change *change, struct json_t **ret_secrets,
-                                struct error *error) {
-    int64_t now_ms = clock_wall_ms();
-    bool signs = !span_is(row->signature_style, "none");
-    enum status status =
-        subscription_secrets_open(call->keyring, &row->id, row->sealed_secrets, now_ms, ret_secrets, error);
-    if (status == STATUS_OK && (change->secret.data || (signs && json_array_size(*ret_secrets) == 0))) {
-        subscription_secrets_put(*ret_secrets, change->secret, now_ms, 0);
-        row->sealed_secrets = subscription_secrets_seal(call->keyring, &row->id, *ret_secrets, call->arena);
-    }
-    return status;
-}
-
-static enum status seal_change(struct call *call, struct subscription_row *row,
-                               const struct subscription_change *change, struct json_t **ret_secrets,
-                               struct error *error) {
-    seal_headers(call, row, change);
-    return seal_secrets(call, row, change, ret_secrets, error);
 }
 
 static void add_location(struct call *call, const struct uuid *id) {
@@ -120,7 +75,7 @@ static void create(struct call *call) {
     if (row.event_type_count)
         status = subscription_fields_check_types(call, &row, &error);
     if (status == STATUS_OK && !call->errors)
-        status = seal_change(call, &row, &change, &secrets, &error);
+        status = subscription_seal_change(call, &row, &change, &secrets, &error);
     if (status == STATUS_OK && !call->errors)
         status = subscriptions_insert(call->connection, &row, &rows, &error);
     if (status != STATUS_OK)
@@ -230,6 +185,35 @@ static void list(struct call *call) {
         call_failed(call, status, &error);
 }
 
+/* Whether If-Match, "*" or a list of tags, has this one. A weak tag (W/"…") never counts (RFC 9110, 13.1.1). */
+static bool tags_have(struct span tags, struct span wanted) {
+    const char *at = tags.data, *end = tags.data + tags.len;
+    while (at < end) {
+        const char *comma = memchr(at, ',', (size_t)(end - at));
+        struct span tag = {at, (size_t)((comma ? comma : end) - at)};
+        while (tag.len > 0 && (*tag.data == ' ' || *tag.data == '\t'))
+            tag = (struct span){tag.data + 1, tag.len - 1};
+        while (tag.len > 0 && (tag.data[tag.len - 1] == ' ' || tag.data[tag.len - 1] == '\t'))
+            tag.len--;
+        if (span_equal(tag, wanted) || span_is(tag, "*"))
+            return true;
+        at = comma ? comma + 1 : end;
+    }
+    return false;
+}
+
+/* STATUS_CONFLICT: the row is not as If-Match wants it, and the call is answered. */
+static enum status check_match(struct call *call, const struct result *rows, struct error *error) {
+    struct subscription_row row;
+    subscriptions_row_read(rows, 0, &row);
+    struct span tag = tag_of(call, &row);
+    if (!call->if_match.data || tags_have(call->if_match, tag))
+        return STATUS_OK;
+    call_problem(call, 412, "precondition_failed", "The subscription has changed: its ETag is %.*s now.",
+                 SPAN_ARGS(tag));
+    return error_set(error, STATUS_CONFLICT, "If-Match names another version");
+}
+
 /* Rows that were read for a change: locked, in a transaction that `end_change` ends. */
 static enum status begin_change(struct call *call, const struct uuid *id, struct result **ret_rows,
                                 struct error *error) {
@@ -238,6 +222,8 @@ static enum status begin_change(struct call *call, const struct uuid *id, struct
         status = subscriptions_lock_health(call->connection, call->workspace_id, id, error);
     if (status == STATUS_OK)
         status = subscriptions_lock(call->connection, call->workspace_id, id, ret_rows, error);
+    if (status == STATUS_OK)
+        status = check_match(call, *ret_rows, error);
     return status;
 }
 
@@ -249,6 +235,12 @@ static enum status end_change(struct call *call, enum status status, bool keep, 
     if (connection_is_open(call->connection) && connection_exec(call->connection, "ROLLBACK", &ignored) != STATUS_OK)
         connection_close(call->connection);
     return status;
+}
+
+/* A change that came to nothing; it may be answered already. */
+static void answer_failed(struct call *call, enum status status, const struct error *error) {
+    if (!call->status)
+        call_failed(call, status, error);
 }
 
 /* What it says of its endpoint's health begins anew with the change that makes it active: it is read after that. */
@@ -282,12 +274,12 @@ static void change(struct call *call) {
             status = subscription_fields_check_types(call, &row, &error);
     }
     if (status == STATUS_OK && !call->errors)
-        status = seal_change(call, &row, &wanted, &secrets, &error);
+        status = subscription_seal_change(call, &row, &wanted, &secrets, &error);
     if (status == STATUS_OK && !call->errors)
         status = write_change(call, &row, revived, &after, &error);
     status = end_change(call, status, !call->errors, &error);
     if (status != STATUS_OK)
-        call_failed(call, status, &error);
+        answer_failed(call, status, &error);
     else if (call->errors)
         call_refuse(call);
     else
@@ -301,12 +293,17 @@ static void delete (struct call *call) {
     struct uuid id;
     if (!subscription_id(call, &id))
         return;
+    struct result *before = NULL;
     struct error error;
-    enum status status = subscriptions_delete(call->connection, call->workspace_id, &id, &error);
+    enum status status = begin_change(call, &id, &before, &error);
+    if (status == STATUS_OK)
+        status = subscriptions_delete(call->connection, call->workspace_id, &id, &error);
+    status = end_change(call, status, true, &error);
     if (status == STATUS_OK)
         call_answer_empty(call, 204);
     else
-        call_failed(call, status, &error);
+        answer_failed(call, status, &error);
+    result_free(&before);
 }
 
 static void get_secret(struct call *call) {
@@ -370,7 +367,7 @@ static void rotate(struct call *call) {
     if (status == STATUS_OK)
         call_answer_json(call, 200, subscription_secrets_json(secrets));
     else
-        call_failed(call, status, &error);
+        answer_failed(call, status, &error);
     json_decref(secrets);
     result_free(&after);
     result_free(&before);
