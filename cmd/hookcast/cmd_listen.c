@@ -61,16 +61,24 @@ static void put_text(struct buffer *out, struct span text) {
     buffer_deinit(&clean);
 }
 
+static bool count_element(void *ctx, const struct json_value *element) {
+    (void)element;
+    ++*(size_t *)ctx;
+    return true;
+}
+
 /* Wherever the formats put the event's type. */
-static void put_type(struct buffer *out, struct span body) {
+static void put_type(struct buffer *out, struct span body, bool batch) {
     static const char *const PATHS[] = {"value.event_type", "event_type", "type", "event"};
     struct json_value root, found;
+    size_t count = 0;
     if (json_scan(body, NULL, NULL, &root, NULL) != STATUS_OK) {
         buffer_text(out, body.len ? "(not JSON)" : "(empty)");
         return;
     }
-    if (root.type == JSON_ARRAY) {
-        buffer_text(out, "(batch)");
+    if (batch && root.type == JSON_ARRAY) {
+        json_each_element(root.text, count_element, &count);
+        buffer_printf(out, "(batch of %zu)", count);
         return;
     }
     for (size_t i = 0; i < sizeof(PATHS) / sizeof(*PATHS); i++) {
@@ -128,7 +136,7 @@ static void print_line(const struct listen *listen, const struct request *reques
     buffer_init(&line, MAX_BODY_BYTES + 64 * 1024);
     clock_format_iso(clock_wall_ms(), &line);
     buffer_text(&line, "  ");
-    put_type(&line, body);
+    put_type(&line, body, request_header(request, "webhook-batch-size").data != NULL);
     buffer_text(&line, "  ");
     put_text(&line, id.data ? id : SPAN_LITERAL("(no id)"));
     buffer_printf(&line, "  signature %s  %zu bytes  ", judge_signature(listen, request), body.len);

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "dispatch_fixture.h"
+#include "webhook/batch.h"
 
 #define SECRET "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 #define SENT_MS 1700000123456LL
@@ -306,6 +307,136 @@ static void test_what_is_kept_of_an_answer(void **state) {
     subscription_unref(&subscription);
 }
 
+/* ---- batches ---- */
+
+#define BATCH_ID "00000000-0000-7000-8000-00000000004d"
+
+/* Events of these payloads, with a trace header each. */
+static struct event *batch_of(const char *const *payloads, size_t count) {
+    struct event *members[8];
+    struct event_header trace = {SPAN_LITERAL("traceparent"), SPAN_LITERAL("00-1-2-01")};
+    struct event_rules rules = {.topic_prefix = SPAN_LITERAL("events.")};
+    for (size_t i = 0; i < count; i++) {
+        struct buffer value;
+        struct event_rejection rejection;
+        buffer_init(&value, 8 * 1024 * 1024);
+        buffer_printf(&value, "{\"id\":\"e%zu\",\"workspace_id\":\"w1\",\"payload\":", i);
+        buffer_text(&value, payloads[i]);
+        buffer_char(&value, '}');
+        struct event_record record = {.topic = SPAN_LITERAL(TOPIC),
+                                      .offset = (int64_t)i,
+                                      .timestamp_ms = RECORD_TIME_MS,
+                                      .value = buffer_view(&value),
+                                      .headers = &trace,
+                                      .header_count = 1};
+        assert_int_equal(event_read(&record, &rules, &members[i], &rejection), EVENT_ACCEPTED);
+        buffer_deinit(&value);
+    }
+    struct uuid id = fixture_uuid(0x4d);
+    struct event *batch = batch_new(&id, members, count);
+    for (size_t i = 0; i < count; i++)
+        event_unref(&members[i]);
+    return batch;
+}
+
+static void test_a_batch_is_an_array_with_one_id_and_one_signature(void **state) {
+    (void)state;
+    static const char *const PAYLOADS[] = {"1", "{\"b\":1.0,\"1\":2}", "\"\\u0041\""};
+    struct signer *signer = NULL;
+    assert_int_equal(signer_new(&SPAN_LITERAL(SECRET), 1, &signer, &error), STATUS_OK);
+    for (int hex = 0; hex < 2; hex++) {
+        struct subscription_spec spec = fixture_spec(1, "http://127.0.0.1/");
+        spec.signature_style = hex ? SIGNATURE_BOTH : SIGNATURE_STANDARD;
+        struct made made = make(&spec, batch_of(PAYLOADS, 3), NULL);
+        struct span body = buffer_view(&made.sending->body);
+        assert_int_equal(made.status, STATUS_OK);
+        assert_true(span_is(body, hex ? "[1,{\"1\":2,\"b\":1},\"A\"]" : "[1,{\"b\":1.0,\"1\":2},\"\\u0041\"]"));
+        assert_string_equal(header(&made, "webhook-id"), BATCH_ID);
+        assert_string_equal(header(&made, "webhook-batch-size"), "3");
+        assert_string_equal(header(&made, "content-type"), "application/json");
+        assert_null(header(&made, "traceparent"));
+        assert_true(signer_verify_standard(signer, SPAN_LITERAL(BATCH_ID), 1700000123, body,
+                                           span_of(header(&made, "webhook-signature"))));
+        if (hex)
+            assert_true(signer_verify_hex(signer, body, span_of(header(&made, "x-hookcast-signature"))));
+        unmake(&made);
+    }
+    signer_free(&signer);
+}
+
+static void test_a_batch_of_one_is_an_array_too(void **state) {
+    (void)state;
+    static const char *const PAYLOADS[] = {"1"};
+    struct subscription_spec spec = fixture_spec(1, "http://127.0.0.1/");
+    struct made made = make(&spec, batch_of(PAYLOADS, 1), NULL);
+    assert_true(span_is(buffer_view(&made.sending->body), "[1]"));
+    assert_string_equal(header(&made, "webhook-batch-size"), "1");
+    assert_string_equal(header(&made, "traceparent"), "00-1-2-01");
+    unmake(&made);
+}
+
+static void test_batches_of_cloudevents_have_a_type_of_their_own(void **state) {
+    (void)state;
+    static const char *const PAYLOADS[] = {"1", "2"};
+    struct subscription_spec spec = fixture_spec(1, "http://127.0.0.1/");
+    spec.format = SPAN_LITERAL("cloudevents");
+    struct made made = make(&spec, batch_of(PAYLOADS, 2), NULL);
+    assert_string_equal(header(&made, "content-type"), "application/cloudevents-batch+json");
+    unmake(&made);
+    made = make(&spec, fixture_event(1), NULL);
+    assert_string_equal(header(&made, "content-type"), "application/cloudevents+json");
+    assert_null(header(&made, "webhook-batch-size"));
+    unmake(&made);
+}
+
+static void test_a_batch_longer_than_wanted_is_to_be_split(void **state) {
+    (void)state;
+    char *text = mem_alloc(5 * 1024 * 1024);
+    const char *payloads[] = {text, text};
+    memset(text, 'x', 600);
+    memcpy(text, "\"", 1);
+    memcpy(text + 599, "\"", 2);
+    struct subscription_spec spec = fixture_spec(1, "http://127.0.0.1/");
+    spec.batch_max_bytes = 1203; /* exactly: [ 600 , 600 ] */
+    struct made made = make(&spec, batch_of(payloads, 2), NULL);
+    assert_int_equal(made.status, STATUS_OK);
+    assert_int_equal(made.sending->body.len, 1203);
+    unmake(&made);
+    spec.batch_max_bytes = 1202;
+    made = make(&spec, batch_of(payloads, 2), NULL);
+    assert_int_equal(made.status, STATUS_CONFLICT);
+    unmake(&made);
+    memset(text + 1, 'x', 4999);
+    memcpy(text + 4999, "\"", 2);
+    made = make(&spec, batch_of(payloads, 1), NULL);
+    assert_int_equal(made.status, STATUS_OK); /* alone it goes as it is */
+    unmake(&made);
+    /* More than any body may have. */
+    memset(text + 1, 'x', 5 * 1024 * 1024 - 3);
+    memcpy(text + 5 * 1024 * 1024 - 2, "\"", 2);
+    spec.signature_style = SIGNATURE_HEX;
+    made = make(&spec, batch_of(payloads, 2), NULL);
+    assert_int_equal(made.status, STATUS_CONFLICT);
+    unmake(&made);
+    mem_free(text);
+}
+
+static void test_a_413_splits_a_batch_of_more_than_one(void **state) {
+    (void)state;
+    static const char *const PAYLOADS[] = {"1", "2"};
+    struct subscription *subscription = fixture_subscription(1, "http://127.0.0.1/");
+    struct client_response response = {.result = CLIENT_ANSWERED, .status_code = 413, .retry_after_ms = -1};
+    for (size_t count = 1; count <= 2; count++) {
+        struct event *batch = batch_of(PAYLOADS, count);
+        struct delivery *delivery = delivery_new(batch, subscription, NULL);
+        sending_judge(delivery, &response, &settings, 1);
+        assert_int_equal(delivery->decision.action, count > 1 ? RETRY_SPLIT : RETRY_AGAIN);
+        delivery_free(&delivery);
+        event_unref(&batch);
+    }
+    subscription_unref(&subscription);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_body_and_the_headers_of_every_webhook),
@@ -316,6 +447,11 @@ int main(void) {
         cmocka_unit_test(test_what_answers_mean),
         cmocka_unit_test(test_a_schedule_of_its_own_goes_before_the_setting),
         cmocka_unit_test(test_what_is_kept_of_an_answer),
+        cmocka_unit_test(test_a_batch_is_an_array_with_one_id_and_one_signature),
+        cmocka_unit_test(test_a_batch_of_one_is_an_array_too),
+        cmocka_unit_test(test_batches_of_cloudevents_have_a_type_of_their_own),
+        cmocka_unit_test(test_a_batch_longer_than_wanted_is_to_be_split),
+        cmocka_unit_test(test_a_413_splits_a_batch_of_more_than_one),
     };
     return cmocka_run_group_tests(tests, open_keyring, close_keyring);
 }
