@@ -114,7 +114,9 @@ def test_one_that_is_not_active_any_more_gets_nothing_a_second_later(ready, rece
     drained(ready)
     assert not due & set(receiver.ids("/gone"))
     assert all(request.time < changed + IN_FORCE_S + GRACE_S for request in receiver.requests("/gone"))
-    skipped = {row["event_id"] for row in ready.db.rows("SELECT event_id FROM events WHERE %s = ANY(skipped)", number)}
+    # Not the operational event that tells of the change, which matches "*" too.
+    skipped = {row["event_id"] for row in ready.db.rows(
+        "SELECT event_id FROM events WHERE %s = ANY(skipped) AND event_type NOT LIKE 'hookcast.%%'", number)}
     if status == "deleted":
         assert skipped == set()
         return
