@@ -208,13 +208,14 @@ static bool same_endpoint(const struct gathered *a, const struct gathered *b) {
 static void leave_waiting(struct recorder *recorder, const struct gathered *left, size_t count,
                           const struct subscription *newest) {
     struct gathering *gathering = recorder->gathering;
+    struct batch_limits limits = batch_limits_of(newest);
     struct schedule_members members = {
         .endpoint = {left[0].delivery->event->workspace_id, newest->id, UUID_NIL},
         .activation = left[0].delivery->activation,
         .count = (int32_t)count,
         .due_at_ms = INT64_MAX,
-        .max_events = newest->batch_max_events,
-        .max_bytes = newest->batch_max_bytes,
+        .max_events = limits.max_events,
+        .max_bytes = limits.max_bytes,
     };
     for (size_t i = 0; i < count; i++) {
         int64_t due_at_ms = left[i].arrived_at_ms + newest->wait_ms;
@@ -228,7 +229,7 @@ static void leave_waiting(struct recorder *recorder, const struct gathered *left
 /* Forms the full batches of one activation, and moves what is left to the front; returns how many those are. */
 static size_t form_full(struct recorder *recorder, struct gathered *list, size_t count, struct subscription *newest) {
     struct gathering *gathering = recorder->gathering;
-    struct batch_limits limits = {newest->batch_max_events, newest->batch_max_bytes};
+    struct batch_limits limits = batch_limits_of(newest);
     size_t first = 0;
     for (size_t i = 0; i < count; i++)
         gathering->events[i] = list[i].delivery->event;

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "dispatch/scheduler_private.h"
 #include "store/batches.h"
+#include "webhook/batch.h"
 
 #define CLOSE_MOST 256 /* of one look: due rows wait meanwhile */
 #define CLOSE_AGAIN 4  /* so often, when an endpoint has members for many batches */
@@ -31,8 +32,9 @@ static struct batches_closing closing_of(const struct matching *matching, const 
         .at_once = !subscription || !scheduler_gathers(subscription),
     };
     if (!closing.at_once) {
-        closing.max_events = subscription->batch_max_events;
-        closing.max_bytes = subscription->batch_max_bytes;
+        struct batch_limits limits = batch_limits_of(subscription);
+        closing.max_events = limits.max_events;
+        closing.max_bytes = limits.max_bytes;
         closing.wait_ms = subscription->wait_ms;
     }
     return closing;

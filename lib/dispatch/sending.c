@@ -1,6 +1,7 @@
 #include "dispatch/sending.h"
 #include "base/memory.h"
 #include "base/utf8.h"
+#include "webhook/batch.h"
 #include "webhook/rendering.h"
 
 static const char USER_AGENT[] = "user-agent: hookcast/" HOOKCAST_VERSION;
@@ -89,6 +90,8 @@ enum status sending_make(struct sending *sending, struct target *target, struct 
     sending->target = target;
     sending->delivery = delivery;
     render(sending, target, delivery->event, wall_ms);
+    if (delivery->event->members)
+        batch_note_body(target->subscription->gate, delivery->event, sending->body.len);
     if (is_too_long(sending, target, delivery->event))
         return error_set(error, STATUS_CONFLICT, "the body would be longer than %d bytes",
                          (int)target->subscription->batch_max_bytes);

@@ -201,6 +201,29 @@ enum status batch_read(const struct uuid *id, struct span records, const struct 
 
 /* ---- filling ---- */
 
+#define GROWTH_SLACK 20   /* thousandths: events differ */
+#define GROWTH_FORGETS 16 /* what was longer once is forgotten by so much a batch */
+
+struct batch_limits batch_limits_of(const struct subscription *subscription) {
+    int64_t growth = atomic_load_explicit(&subscription->gate->batch_growth, memory_order_relaxed);
+    struct batch_limits limits = {subscription->batch_max_events, subscription->batch_max_bytes};
+    if (growth > 1000)
+        limits.max_bytes = limits.max_bytes * 1000 / (growth + GROWTH_SLACK);
+    return limits;
+}
+
+void batch_note_body(struct gate *gate, const struct event *batch, size_t body_bytes) {
+    int64_t bytes = 0, known = atomic_load_explicit(&gate->batch_growth, memory_order_relaxed);
+    for (size_t i = 0; i < batch->member_count; i++)
+        bytes += (int64_t)batch->members[i]->value.len;
+    int64_t growth = (int64_t)body_bytes * 1000 / (bytes ? bytes : 1);
+    if (growth > INT32_MAX / 2)
+        growth = INT32_MAX / 2;
+    if (growth < known)
+        growth = known - (known - growth + GROWTH_FORGETS - 1) / GROWTH_FORGETS;
+    atomic_store_explicit(&gate->batch_growth, (int32_t)growth, memory_order_relaxed);
+}
+
 size_t batch_next(struct event *const *events, size_t count, const struct batch_limits *limits, bool *ret_full) {
     CHECK(count > 0);
     size_t taken = 1;

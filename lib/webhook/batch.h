@@ -6,6 +6,7 @@
 #define WEBHOOK_BATCH_H
 
 #include "webhook/event.h"
+#include "webhook/subscription.h"
 
 /* Appends one member's record:
  *   int32 length, topic · int32 partition · int64 offset · int64 timestamp_ms · int32 length or -1, key ·
@@ -25,6 +26,12 @@ struct batch_limits {
     int32_t max_events;
     int64_t max_bytes;
 };
+
+/* A version's limits; that of bytes lower where its bodies have been longer than their records' values, so that a full
+ * batch need not be split before it is sent. */
+struct batch_limits batch_limits_of(const struct subscription *subscription);
+/* A body of a batch was so long. */
+void batch_note_body(struct gate *gate, const struct event *batch, size_t body_bytes);
 
 /* How many of these events, from the first on, make the next batch: at least one. ret_full: that batch is full, or the
  * event after it does not fit; otherwise these are all, and there is room for more. */

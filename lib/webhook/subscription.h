@@ -33,8 +33,8 @@ enum delivery_mode { DELIVERY_IMMEDIATE, DELIVERY_DELAYED, DELIVERY_BATCHED };
 enum signature_style { SIGNATURE_STANDARD, SIGNATURE_HEX, SIGNATURE_BOTH, SIGNATURE_NONE };
 
 /* How the sending side of an endpoint stands, for those in other threads who decide where a delivery goes. Written by
- * its lane (slots, behind, whole, wanted), by intake (queued up) and by the scheduler (held, part). Lives as long as a
- * version refers to it. */
+ * its lane (slots, behind, whole, wanted, batch_growth), by intake (queued up) and by the scheduler (held, part). Lives
+ * as long as a version refers to it. */
 struct gate {
     _Atomic int refs;
     _Atomic int32_t queued; /* deliveries handed to the lane and not yet started */
@@ -45,6 +45,8 @@ struct gate {
     _Atomic uint8_t part; /* enum share_part: what this process may use */
     _Atomic bool whole;   /* more than this process's share is in use */
     _Atomic bool wanted;  /* more than this process's share would be of use */
+    /* How much longer than their records' values the bodies of batches are: thousandths; 0: not known. */
+    _Atomic int32_t batch_growth;
 };
 
 /* What a version is made from; everything is copied. */

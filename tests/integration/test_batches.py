@@ -186,6 +186,25 @@ def test_a_413_halves_the_batch_until_it_fits_and_the_limit(installation, receiv
     assert installation.db.count("delivery_logs") == 7
 
 
+def test_a_body_is_never_longer_than_wanted_and_seldom_has_to_be_split(installation, receiver):
+    """The format adds half as much again to these records."""
+    batched(installation, receiver.url("/hook"), batch_max_events=1000, batch_max_bytes=20000, batch_max_wait_ms=1000,
+            payload_format="seanotify")
+    start(installation, 1)
+    for turn in range(6):
+        installation.produce([installation.event(payload={"text": "x" * 150}) for _ in range(200)])
+        receiver.wait_for(2 * turn + 1, "/hook")
+    wait_until(lambda: installation.db.count("delivery_log_details") >= 1200, 20, what="all came")
+    wait_empty(installation)
+    requests = receiver.requests("/hook")
+    sent = [event["id"] for request in requests for event in json.loads(request.body)]
+    assert sorted(sent) == sorted(f"evt_{number}" for number in range(1, 1201))
+    assert max(len(request.body) for request in requests) <= 20000
+    made = installation.db.count("batches")
+    assert made - len(requests) <= 8, "batches are split again and again"
+    assert installation.db.value("SELECT batch_max_bytes FROM subscriptions") == 20000
+
+
 def test_one_event_that_is_too_large_fails_like_any_other(installation, receiver):
     receiver.on("/hook", Answer(413))
     batched(installation, receiver.url("/hook"), batch_max_events=1, retry_schedule_ms=[])

@@ -124,7 +124,7 @@ static void test_the_database_makes_the_same_records(void **state) {
                                       keys[i],
                                       SPAN_LITERAL("{\"workspace_id\":\"w\xc3\xa9\",\"payload\":\"\\u0000\"}"),
                                       &header,
-                                      i};
+                                      i > 0};
         struct event *made = NULL;
         struct event_rejection rejection;
         struct params params;

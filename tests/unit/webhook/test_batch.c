@@ -201,6 +201,43 @@ static void test_a_batch_is_full_by_count_or_by_bytes_and_a_large_event_is_one_b
     expect_cut(2, 1050, "2 1 1 2 2 2");
 }
 
+static void test_batches_are_filled_less_where_their_bodies_are_longer(void **state) {
+    (void)state;
+    struct span types[] = {SPAN_LITERAL("*")};
+    struct subscription_spec spec = {.id = ID,
+                                     .workspace_id = SPAN_LITERAL("w1"),
+                                     .event_types = types,
+                                     .event_type_count = 1,
+                                     .url = SPAN_LITERAL("http://127.0.0.1/"),
+                                     .format = SPAN_LITERAL("raw"),
+                                     .batch_max_events = 7,
+                                     .batch_max_bytes = 10000};
+    struct subscription *subscription = NULL;
+    struct event *events[] = {event_of("a", 0, 1, 500), event_of("a", 0, 2, 500)};
+    struct event *batch = batch_new(&ID, events, 2);
+    struct gate *gate;
+    assert_int_equal(subscription_new(&spec, NULL, &subscription, &error), STATUS_OK);
+    gate = subscription->gate;
+    assert_int_equal(batch_limits_of(subscription).max_events, 7);
+    assert_int_equal(batch_limits_of(subscription).max_bytes, 10000);
+    batch_note_body(gate, batch, 700); /* shorter ones change nothing */
+    assert_int_equal(batch_limits_of(subscription).max_bytes, 10000);
+    batch_note_body(gate, batch, 1250);
+    assert_int_equal(batch_limits_of(subscription).max_bytes, 10000 * 1000 / 1270);
+    /* One that is shorter is no reason to forget it at once; many are. */
+    batch_note_body(gate, batch, 1000);
+    assert_in_range(batch_limits_of(subscription).max_bytes, 7900, 8100);
+    for (int i = 0; i < 100; i++)
+        batch_note_body(gate, batch, 1100);
+    assert_int_equal(batch_limits_of(subscription).max_bytes, 10000 * 1000 / 1120);
+    /* Never so low that nothing could be right about it. */
+    batch_note_body(gate, batch, SIZE_MAX / 2000);
+    assert_true(batch_limits_of(subscription).max_bytes >= 0);
+    unref_all(events, 2);
+    event_unref(&batch);
+    subscription_unref(&subscription);
+}
+
 static void test_the_order_in_a_batch_is_that_of_each_partition(void **state) {
     (void)state;
     struct event *events[] = {event_of("b", 0, 1, 0), event_of("a", 1, 3, 0),  event_of("a", 0, 12, 0),
@@ -221,6 +258,7 @@ int main(void) {
         cmocka_unit_test(test_a_batch_is_an_event_with_an_id_of_its_own),
         cmocka_unit_test(test_bytes_that_end_too_early_or_say_something_else_are_refused),
         cmocka_unit_test(test_a_batch_is_full_by_count_or_by_bytes_and_a_large_event_is_one_by_itself),
+        cmocka_unit_test(test_batches_are_filled_less_where_their_bodies_are_longer),
         cmocka_unit_test(test_the_order_in_a_batch_is_that_of_each_partition),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
