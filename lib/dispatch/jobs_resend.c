@@ -13,7 +13,7 @@
 #define PAGE_FIRST 100
 #define PAGE_MAX 500
 #define COUNT_PAGES 4     /* counting takes as many pages at once */
-#define WINDOW_PER_ROW 10 /* looked at for each that may be found */
+#define WINDOW_PER_ROW 40 /* looked at for each that may be found */
 #define QUICK_MS 150
 #define SLOW_MS 500
 #define CHECK_EVERY 5000 /* rows made before it is asked whether there is room */

@@ -1,6 +1,11 @@
 /* Whether a delivery still waits is asked before whether the log has a later row of it (resend_read, then resend_make):
  * a flush that ends it between the two has written its log row when the second is asked. The other way round it could
- * be neither waiting nor logged, and would be sent once more. */
+ * be neither waiting nor logged, and would be sent once more.
+ *
+ * A day that has begun has no statistics yet, and in an empty table all indexes are equally good; a plan that goes by
+ * the wrong one then reads the whole day for each key. So each look-up is written so that one index alone serves it: a
+ * range instead of an equality, with an ORDER BY that only this index has (which an EXISTS would not heed); a
+ * comparison that no index takes. And what looks through a table counts what it looks at, not what it finds. */
 #include "store/resend.h"
 #include "store/partitions.h"
 #include <stdio.h>
@@ -10,8 +15,7 @@
 
 enum source { SOURCE_LOG, SOURCE_SKIPPED };
 
-/* A partition of a day that has begun has no statistics yet, so the planner is told what is never right here. A page
- * that takes so long ends the connection; the next one is smaller. */
+/* A page that takes so long ends the connection; the next one is smaller. */
 enum status resend_begin(struct connection *connection, struct error *error) {
     return connection_exec(connection,
                            "BEGIN; SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_seqscan = off; "
@@ -22,31 +26,34 @@ enum status resend_begin(struct connection *connection, struct error *error) {
 
 /* ---- reading ---- */
 
-/* What a source looks through is `seen`, what it finds is `found`, both in the order of (at, id). The first columns
- * tell where it ends. */
-#define PAGE_OF(window, max, purpose, scope)                                                                           \
-    " SELECT e.at::text, e.id, e.ended, f.event_key, f.subscription_id, f.event_id, f.at::text, f.id, f.batch, "       \
-    "EXISTS (SELECT FROM schedule s WHERE s.workspace_id = $1 AND s.subscription_id = f.subscription_id "              \
-    "AND s.row_key = resend_key(" purpose ", " scope ", f.event_key)) "                                                \
-    "FROM (SELECT l.at, l.id, (SELECT count(*) FROM seen) < " window " AND (SELECT count(*) FROM found) < " max        \
-    " AS ended FROM (SELECT 1) one LEFT JOIN LATERAL (SELECT x.at, x.id FROM "                                         \
-    "(SELECT at, id FROM seen WHERE (SELECT count(*) FROM found) < " max " UNION ALL SELECT at, id FROM found) x "     \
-    "ORDER BY x.at DESC, x.id DESC LIMIT 1) l ON true) e LEFT JOIN found f ON true ORDER BY f.at, f.id"
+/* What a source looks through is `seen`, in the order of (at, id). The first of these that fit are `picked`, $7 at
+ * most; a page ends after the last one of those, or of all that was seen. What of them is to be sent is `found`. The
+ * first columns tell where the page ends. */
+#define PICKED "picked AS MATERIALIZED (SELECT * FROM seen WHERE fits ORDER BY at, id LIMIT $7::int4), "
+
+#define PAGE_OF(purpose)                                                                                               \
+    "SELECT e.at::text, e.id, e.ended, f.event_key, f.subscription_id, f.event_id, f.at::text, f.id, f.batch, "        \
+    "(SELECT true FROM schedule s WHERE s.workspace_id = $1 AND s.subscription_id = f.subscription_id "                \
+    "AND s.row_key = resend_key('" purpose "', $8::uuid, f.event_key) LIMIT 1) IS NOT NULL "                           \
+    "FROM (SELECT l.at, l.id, n.seen < $6::int4 AND n.picked < $7 AS ended "                                           \
+    "FROM (SELECT (SELECT count(*) FROM seen) AS seen, (SELECT count(*) FROM picked) AS picked) n "                    \
+    "LEFT JOIN LATERAL (SELECT x.at, x.id FROM (SELECT at, id FROM seen WHERE n.picked < $7 "                          \
+    "UNION ALL SELECT at, id FROM picked) x ORDER BY x.at DESC, x.id DESC LIMIT 1) l ON true) e "                      \
+    "LEFT JOIN found f ON true ORDER BY f.at, f.id"
+#define RECOVER_PAGE PICKED "found AS (SELECT * FROM picked) " PAGE_OF("recover")
 
 /* Rows of the log after the position, within the job's time. */
 #define LOG_RANGE                                                                                                      \
     "d.created_at >= greatest($2::timestamptz, $4::timestamptz) AND d.created_at < $3::timestamptz "                   \
-    "AND (d.created_at, d.id) > ($4::timestamptz, $5::uuid)"
+    "AND (d.created_at, d.id) > ($4::timestamptz, $5::uuid) "
 
 /* $1 workspace, $2 since, $3 until, $4 at, $5 id, $6 window, $7 max, $8 subscription, $9 failed, $10 missing */
 static const struct statement READ_LOST = {
     "WITH seen AS MATERIALIZED (SELECT d.created_at AS at, d.id, d.event_key, d.event_id, d.subscription_id, "
     "d.batch_id IS NOT NULL AS batch, d.workspace_id = $1::text AND NOT d.test "
-    "AND CASE WHEN d.given_up THEN $9::bool ELSE $10::bool END AS fits "
-    "FROM delivery_logs d WHERE d.subscription_id = $8::uuid AND (d.given_up OR d.delivery_status = 'cancelled') "
-    "AND " LOG_RANGE " ORDER BY d.created_at, d.id LIMIT $6::int4), "
-    "found AS MATERIALIZED (SELECT * FROM seen WHERE fits ORDER BY at, id LIMIT $7::int4)" //
-    PAGE_OF("$6::int4", "$7::int4", "'recover'", "$8::uuid")};
+    "AND CASE WHEN d.given_up THEN $9::bool ELSE $10::bool END AS fits FROM delivery_logs d "
+    "WHERE d.subscription_id::text = $8::uuid::text AND (d.given_up OR d.delivery_status = 'cancelled') "
+    "AND " LOG_RANGE "ORDER BY d.created_at, d.id LIMIT $6::int4), " RECOVER_PAGE};
 
 /* The same parameters. An event that was skipped has no row of the log; its place is its own. */
 static const struct statement READ_SKIPPED = {
@@ -55,34 +62,39 @@ static const struct statement READ_SKIPPED = {
     "AS fits FROM events d WHERE d.workspace_id = $1::text AND d.skipped IS NOT NULL "
     "AND d.created_at >= greatest($2::timestamptz, $4::timestamptz) AND d.created_at < $3::timestamptz "
     "AND (d.created_at, d.event_key) > ($4::timestamptz, $5::uuid) "
-    "ORDER BY d.created_at, d.event_key LIMIT $6::int4), "
-    "found AS MATERIALIZED (SELECT * FROM seen WHERE fits ORDER BY at, id LIMIT $7::int4)" //
-    PAGE_OF("$6::int4", "$7::int4", "'recover'", "$8::uuid")};
+    "ORDER BY d.created_at, d.event_key LIMIT $6::int4), " RECOVER_PAGE};
 
-/* $8 the job; $9 subscription, $10 event id, $11 failures only: what an index has, used for looking through; then the
- * filter: $12 subscription, $13 event id, $14 type, $15 status, $16 error code, $17 and $18 status code, $19 batch,
- * $20 log row, $21 given up. */
+/* $8 the job; $9 subscription and $10 event id, as the filter has them; $11 type, $12 status, $13 error code, $14 and
+ * $15 status code, $16 batch, $17 log row, $18 given up. */
 #define FITS(d)                                                                                                        \
-    "NOT " d ".test AND " d ".workspace_id = $1 AND ($12::uuid IS NULL OR " d ".subscription_id = $12) "               \
-    "AND ($13::text IS NULL OR " d ".event_id = $13) AND ($14::text IS NULL OR " d ".event_type = $14) "               \
-    "AND ($15::text IS NULL OR " d ".delivery_status = $15) AND ($16::text IS NULL OR " d ".error_code = $16) "        \
-    "AND ($17::int4 IS NULL OR " d ".status_code BETWEEN $17 AND $18::int4) "                                          \
-    "AND ($19::uuid IS NULL OR " d ".batch_id = $19) AND ($20::uuid IS NULL OR " d ".id = $20) "                       \
-    "AND ($21::bool IS NULL OR " d ".given_up = $21)"
+    "NOT " d ".test AND " d ".workspace_id = $1 AND ($9::uuid IS NULL OR " d ".subscription_id = $9) "                 \
+    "AND ($10::text IS NULL OR " d ".event_id = $10) AND ($11::text IS NULL OR " d ".event_type = $11) "               \
+    "AND ($12::text IS NULL OR " d ".delivery_status = $12) AND ($13::text IS NULL OR " d ".error_code = $13) "        \
+    "AND ($14::int4 IS NULL OR " d ".status_code BETWEEN $14 AND $15::int4) "                                          \
+    "AND ($16::uuid IS NULL OR " d ".batch_id = $16) AND ($17::uuid IS NULL OR " d ".id = $17) "                       \
+    "AND ($18::bool IS NULL OR " d ".given_up = $18) "
+#define ROW_FITS FITS("d")
+#define LATER_FITS "AND l.created_at < $3::timestamptz AND " FITS("l")
 
-static const struct statement READ_FILTERED = {
-    "WITH seen AS MATERIALIZED (SELECT d.created_at AS at, d.id, d.event_key, d.event_id, d.subscription_id, "
-    "d.batch_id IS NOT NULL AS batch, " FITS(
-        "d") " AS fits FROM delivery_logs d "
-             "WHERE ($9::uuid IS NOT NULL OR d.workspace_id = $1::text) AND ($9::uuid IS NULL OR d.subscription_id = "
-             "$9) "
-             "AND ($10::text IS NULL OR d.event_id = $10) AND (NOT $11::bool OR d.delivery_status <> 'success') "
-             "AND " LOG_RANGE " ORDER BY d.created_at, d.id LIMIT $6::int4), "
-             "found AS MATERIALIZED (SELECT s.* FROM seen s WHERE s.fits AND NOT EXISTS (SELECT FROM delivery_logs l "
-             "WHERE l.workspace_id = $1 AND l.event_id = s.event_id AND l.event_key = s.event_key "
-             "AND l.subscription_id = s.subscription_id AND l.created_at >= s.at AND l.created_at < $3::timestamptz "
-             "AND (l.created_at, l.id) > (s.at, s.id) AND " FITS("l") ") ORDER BY s.at, s.id LIMIT $7::int4)" //
-    PAGE_OF("$6::int4", "$7::int4", "'replay'", "$8::uuid")};
+/* A row of the log, l, later than (at, id) of k, of the same delivery; null: there is none. */
+#define LATER_ROW(k, more)                                                                                             \
+    "(SELECT true FROM delivery_logs l WHERE l.workspace_id = $1::text AND l.event_id >= " k ".event_id "              \
+    "AND l.event_id <= " k ".event_id AND l.event_key = " k ".event_key "                                              \
+    "AND l.subscription_id IS NOT DISTINCT FROM " k ".subscription_id AND l.created_at >= " k ".at "                   \
+    "AND (l.created_at, l.id) > (" k ".at, " k ".id) " more "ORDER BY l.event_id LIMIT 1) "
+#define FITTING_LATER_ROW LATER_ROW("s", LATER_FITS)
+#define REPLAY_PAGE PAGE_OF("replay")
+
+#define READ_FILTERED_BY(index, order)                                                                                 \
+    "WITH seen AS MATERIALIZED (SELECT d.created_at AS at, d.id, d.event_key, d.event_id, d.subscription_id, "         \
+    "d.batch_id IS NOT NULL AS batch, " ROW_FITS "AS fits FROM delivery_logs d WHERE " index " AND " LOG_RANGE         \
+    "ORDER BY " order "d.created_at, d.id LIMIT $6::int4), " PICKED                                                    \
+    "found AS MATERIALIZED (SELECT s.* FROM picked s WHERE " FITTING_LATER_ROW "IS NULL) " REPLAY_PAGE
+
+static const struct statement READ_FILTERED = {READ_FILTERED_BY("d.workspace_id = $1::text", "")};
+static const struct statement READ_SUBSCRIPTION = {READ_FILTERED_BY("d.subscription_id = $9::uuid", "")};
+static const struct statement READ_EVENT = {READ_FILTERED_BY(
+    "d.workspace_id = $1::text AND d.event_id >= $10::text AND d.event_id <= $10::text", "d.event_id, ")};
 
 static void uuid_or_null(struct params *params, bool given, const struct uuid *uuid) {
     if (given)
@@ -101,17 +113,9 @@ static void place_params(struct params *params, const struct job *job, int windo
     params_int4(params, max);
 }
 
-/* One of the indexes is as good as chosen here: an event's rows are few, a subscription's are fewer than a workspace's.
- */
 static void filter_params(struct params *params, const struct job *job) {
     const struct job_filter *filter = &job->filter;
-    bool by_event = filter->event_id.data, by_subscription = !by_event && job->one_subscription;
-    bool fails = filter->given_up == 1 || filter->error_code.data ||
-                 (filter->delivery_status.data && !span_is(filter->delivery_status, "success"));
     params_uuid(params, &job->id);
-    uuid_or_null(params, by_subscription, &job->subscription_id);
-    params_text(params, filter->event_id);
-    params_bool(params, fails && !by_event && !by_subscription);
     uuid_or_null(params, job->one_subscription, &job->subscription_id);
     params_text(params, filter->event_id);
     params_text(params, filter->event_type);
@@ -130,6 +134,15 @@ static void filter_params(struct params *params, const struct job *job) {
         params_bool(params, filter->given_up);
     else
         params_null(params, PARAM_BOOL);
+}
+
+/* By the index that has the fewest rows to look at. */
+static const struct statement *reading(const struct job *job) {
+    if (job->kind == JOB_RECOVER)
+        return job->position.source == SOURCE_SKIPPED ? &READ_SKIPPED : &READ_LOST;
+    if (job->filter.event_id.data)
+        return &READ_EVENT;
+    return job->one_subscription ? &READ_SUBSCRIPTION : &READ_FILTERED;
 }
 
 static void read_page(const struct job *job, struct result *rows, struct resend_page *page) {
@@ -152,20 +165,18 @@ static void read_page(const struct job *job, struct result *rows, struct resend_
 
 enum status resend_read(struct connection *connection, const struct job *job, int window, int max,
                         struct resend_page *ret_page, struct error *error) {
-    const struct statement *statement = &READ_FILTERED;
     struct params params;
     struct result *rows = NULL;
     params_init(&params);
     place_params(&params, job, window, max);
     if (job->kind == JOB_RECOVER) {
-        statement = job->position.source == SOURCE_SKIPPED ? &READ_SKIPPED : &READ_LOST;
         params_uuid(&params, &job->subscription_id);
         params_bool(&params, job->failed);
         params_bool(&params, job->missing);
     } else {
         filter_params(&params, job);
     }
-    enum status status = connection_run(connection, statement, &params, &rows, error);
+    enum status status = connection_run(connection, reading(job), &params, &rows, error);
     params_deinit(&params);
     if (status == STATUS_OK)
         read_page(job, rows, ret_page);
@@ -217,17 +228,17 @@ static void columns_deinit(struct key_columns *columns) {
 
 /* $1 workspace, $2 purpose and $3 scope of the row keys, $4 the log must have no later row, $5 these events were
  * skipped; $6 … $12 the keys. A skipped event may have been sent as a batch of one, whose rows have the row key. */
+#define KEY_LATER_ROW LATER_ROW("k", "")
+#define ONE_LATER_ROW LATER_ROW("o", "")
 #define LIVE                                                                                                           \
     "WITH k AS MATERIALIZED (SELECT u.*, resend_key($2::text, $3::uuid, u.event_key) AS row_key "                      \
+    "FROM (SELECT event_key, subscription_id, event_id, at::timestamptz AS at, CASE WHEN $5::bool "                    \
+    "THEN '00000000-0000-0000-0000-000000000000' ELSE id END AS id, batch, waiting "                                   \
     "FROM unnest($6::uuid[], $7::uuid[], $8::text[], $9::text[], $10::uuid[], $11::bool[], $12::bool[]) "              \
-    "u(event_key, subscription_id, event_id, at, id, batch, waiting)), "                                               \
-    "live AS MATERIALIZED (SELECT k.* FROM k WHERE (NOT $4::bool OR NOT EXISTS (SELECT FROM delivery_logs l "          \
-    "WHERE l.workspace_id = $1::text AND l.event_id = k.event_id AND l.event_key = k.event_key "                       \
-    "AND l.subscription_id = k.subscription_id AND l.created_at >= k.at::timestamptz "                                 \
-    "AND (l.created_at, l.id) > (k.at::timestamptz, CASE WHEN $5::bool THEN '00000000-0000-0000-0000-000000000000' "   \
-    "ELSE k.id END))) AND (NOT $5::bool OR NOT EXISTS (SELECT FROM delivery_logs l WHERE l.workspace_id = $1 "         \
-    "AND l.event_id = k.row_key::text AND l.event_key = k.row_key AND l.subscription_id = k.subscription_id "          \
-    "AND l.created_at >= k.at::timestamptz)))"
+    "x(event_key, subscription_id, event_id, at, id, batch, waiting)) u), "                                            \
+    "live AS MATERIALIZED (SELECT k.* FROM k WHERE (NOT $4::bool OR " KEY_LATER_ROW "IS NULL) "                        \
+    "AND (NOT $5::bool OR (SELECT " ONE_LATER_ROW "FROM (SELECT k.row_key::text AS event_id, k.row_key AS "            \
+    "event_key, k.subscription_id, k.at, k.id) o) IS NULL))"
 
 static void live_params(struct params *params, const struct job *job, struct key_columns *columns) {
     bool recover = job->kind == JOB_RECOVER;
@@ -299,13 +310,16 @@ enum status resend_is_full(struct connection *connection, const struct job *job,
 
 /* An event, by its key, as long as its payload is kept. */
 #define EVENT_OF(key)                                                                                                  \
-    "CROSS JOIN LATERAL (SELECT * FROM events v WHERE v.workspace_id = $1 AND v.event_key = " key                      \
-    " AND octet_length(v.body) > 0 LIMIT 1) e "
+    "CROSS JOIN LATERAL (SELECT * FROM events v WHERE v.workspace_id = $1 AND v.event_key >= " key                     \
+    " AND v.event_key <= " key " AND octet_length(v.body) > 0 ORDER BY v.event_key LIMIT 1) e "
+#define EVENT_OF_KEY EVENT_OF("l.event_key")
+#define EVENT_OF_MEMBER EVENT_OF("u.k")
 
 #define RECORD_OF_EVENT "batch_record(e.topic, e.part, e.record_offset, e.record_time, e.record_key, e.headers, e.body)"
 
 #define LIVE_AND_ACTIVE                                                                                                \
-    "FROM live l JOIN subscriptions a ON a.workspace_id = $1 AND a.id = l.subscription_id AND a.status = 'active' "
+    "FROM live l CROSS JOIN LATERAL (SELECT * FROM subscriptions x WHERE x.workspace_id = $1 "                         \
+    "AND x.id = l.subscription_id AND x.status = 'active' LIMIT 1) a "
 
 /* A batch's own row says nothing of Kafka: its members do. */
 #define EVENTS                                                                                                         \
@@ -315,17 +329,17 @@ enum status resend_is_full(struct connection *connection, const struct job *job,
     "CASE WHEN o.one THEN 0 ELSE e.record_offset END AS record_offset, e.record_time, "                                \
     "CASE WHEN NOT o.one THEN e.record_key END AS record_key, CASE WHEN o.one THEN '{}' ELSE e.headers END AS "        \
     "headers, CASE WHEN o.one THEN " RECORD_OF_EVENT " ELSE e.body END AS body " LIVE_AND_ACTIVE                       \
-    "CROSS JOIN LATERAL (SELECT $5 AND a.delivery_mode = 'batched' AS one) o " EVENT_OF(                               \
-        "l.event_key") "WHERE NOT l.batch AND NOT l.waiting"
+    "CROSS JOIN LATERAL (SELECT $5 AND a.delivery_mode = 'batched' AS one) o " EVENT_OF_KEY                            \
+    "WHERE NOT l.batch AND NOT l.waiting"
 
 /* A batch of which a member is gone is not sent: its id stands for all of them. */
 #define BATCHES                                                                                                        \
     "SELECT l.subscription_id, l.row_key, l.event_key, 1, a.activation, NULL, '', -1, 0, now(), NULL, '{}', "          \
-    "m.body " LIVE_AND_ACTIVE "CROSS JOIN LATERAL (SELECT b.event_keys FROM batches b WHERE b.workspace_id = $1 "      \
-    "AND b.id = l.event_key LIMIT 1) b CROSS JOIN LATERAL (SELECT count(*) AS n, string_agg(" RECORD_OF_EVENT          \
-    ", '' ORDER BY u.n) AS body FROM unnest(b.event_keys) WITH ORDINALITY u(k, n) " EVENT_OF(                          \
-        "u.k") ") m "                                                                                                  \
-               "WHERE l.batch AND NOT l.waiting AND m.n = cardinality(b.event_keys)"
+    "m.body " LIVE_AND_ACTIVE                                                                                          \
+    "CROSS JOIN LATERAL (SELECT b.event_keys FROM batches b WHERE b.workspace_id = $1 AND b.id = l.event_key "         \
+    "LIMIT 1) b CROSS JOIN LATERAL (SELECT count(*) AS n, string_agg(" RECORD_OF_EVENT ", '' ORDER BY u.n) AS body "   \
+    "FROM unnest(b.event_keys) WITH ORDINALITY u(k, n) " EVENT_OF_MEMBER ") m "                                        \
+    "WHERE l.batch AND NOT l.waiting AND m.n = cardinality(b.event_keys)"
 
 /* Sorted by key, as everybody locks (rule P9). */
 #define MAKE_ROWS                                                                                                      \
