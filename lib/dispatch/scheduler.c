@@ -15,6 +15,7 @@
 #define RANK_EVERY_MS 1000
 #define STATS_EVERY_MS 5000
 #define SWEEP_EVERY_MS 2000
+#define COST_SHARE 20
 #define IDLE_PAUSE_MS 40
 #define SOME_PAUSE_MS 10
 #define FULL_PAUSE_MS 2
@@ -96,7 +97,14 @@ static enum status look_at_rank(struct scheduler *scheduler, int64_t now_ms, str
     return STATUS_OK;
 }
 
-static enum status measure(struct scheduler *scheduler, int64_t now_ms, struct error *error) {
+/* Of something that began just now and may have been dear: it takes a twentieth of the time, at most. */
+static int64_t next_time(int64_t began_ms, int64_t every_ms) {
+    int64_t pause_ms = COST_SHARE * (clock_mono_ms() - began_ms);
+    return began_ms + (pause_ms > every_ms ? pause_ms : every_ms);
+}
+
+static enum status measure(struct scheduler *scheduler, struct error *error) {
+    int64_t now_ms = clock_mono_ms();
     struct schedule_stats stats;
     if (now_ms < scheduler->stats_at_ms)
         return STATUS_OK;
@@ -106,16 +114,17 @@ static enum status measure(struct scheduler *scheduler, int64_t now_ms, struct e
     metric_set(scheduler->rows, (double)stats.rows);
     metric_set(scheduler->held_rows, (double)stats.held);
     metric_set(scheduler->oldest_due, (double)stats.oldest_due_ms / 1e3);
-    scheduler->stats_at_ms = now_ms + STATS_EVERY_MS;
+    scheduler->stats_at_ms = next_time(now_ms, STATS_EVERY_MS);
     return STATUS_OK;
 }
 
-static enum status sweep(struct scheduler *scheduler, int64_t now_ms, struct error *error) {
+static enum status sweep(struct scheduler *scheduler, struct error *error) {
+    int64_t now_ms = clock_mono_ms();
     enum pace pace = PACE_IDLE;
     if (now_ms < scheduler->sweep_at_ms)
         return STATUS_OK;
     enum status status = scheduler_sweep(scheduler, &pace, error);
-    scheduler->sweep_at_ms = now_ms + (pace == PACE_IDLE ? SWEEP_EVERY_MS : IDLE_PAUSE_MS);
+    scheduler->sweep_at_ms = pace == PACE_IDLE ? next_time(now_ms, SWEEP_EVERY_MS) : now_ms + IDLE_PAUSE_MS;
     return status;
 }
 
@@ -150,7 +159,7 @@ static enum status do_round(struct scheduler *scheduler, enum pace *ret_pace, st
     if (status == STATUS_OK)
         status = look_at_rank(scheduler, now_ms, error);
     if (status == STATUS_OK)
-        status = measure(scheduler, now_ms, error);
+        status = measure(scheduler, error);
     if (status != STATUS_OK || !may_claim(scheduler))
         return status;
     status = scheduler_look_at_holds(scheduler, now_ms, error);
@@ -162,7 +171,7 @@ static enum status do_round(struct scheduler *scheduler, enum pace *ret_pace, st
     if (status == STATUS_OK && may_claim(scheduler))
         status = scheduler_drain(scheduler, ret_pace, error);
     if (status == STATUS_OK)
-        status = sweep(scheduler, now_ms, error);
+        status = sweep(scheduler, error);
     return status;
 }
 

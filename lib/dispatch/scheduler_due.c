@@ -15,7 +15,7 @@
 #define OTHERS_SHARE 20         /* a twentieth of the time, at most */
 
 #define SWEEP_ENDPOINTS 500
-#define SWEEP_ROWS 256
+#define SWEEP_ROWS 1024
 #define SWEEP_BYTES (8 * 1024 * 1024)
 
 enum verdict {
@@ -392,13 +392,29 @@ static void find_inactive(struct scheduler *scheduler, const struct result *page
     roster_end(scheduler->settings.roster);
 }
 
+/* From the last row that was cancelled: while an old snapshot keeps those in the index, the beginning is long.
+ * ret_more: there are more of them. */
 static enum status sweep_endpoint(struct scheduler *scheduler, const struct schedule_key *endpoint, int64_t activation,
-                                  enum pace *ret_pace, struct error *error) {
+                                  bool *ret_more, enum pace *ret_pace, struct error *error) {
+    struct schedule_key *sweeping = &scheduler->sweeping, from = *endpoint;
+    bool goes_on = uuid_equal(&sweeping->subscription_id, &endpoint->subscription_id);
     struct result *rows = NULL;
     int64_t now_ms = clock_mono_ms();
-    enum status status = schedule_claim_endpoint(scheduler->connection, endpoint, activation, SWEEP_ROWS, SWEEP_BYTES,
+    from.row_key = goes_on ? sweeping->row_key : UUID_NIL;
+    enum status status = schedule_claim_endpoint(scheduler->connection, &from, activation, SWEEP_ROWS, SWEEP_BYTES,
                                                  SCHEDULER_LEASE_MARGIN_MS, &rows, error);
-    if (status == STATUS_OK && result_rows(rows) > 0) {
+    int count = status == STATUS_OK ? result_rows(rows) : 0;
+    *ret_more = count == SWEEP_ROWS;
+    if (goes_on && count == 0)
+        sweeping->subscription_id = UUID_NIL;
+    for (int i = 0; i < count; i++) {
+        struct schedule_row row;
+        schedule_row_read(rows, i, &row);
+        if (uuid_compare(&row.key.row_key, &from.row_key) > 0)
+            from.row_key = row.key.row_key;
+    }
+    if (count > 0) {
+        *sweeping = (struct schedule_key){SPAN_NONE, endpoint->subscription_id, from.row_key};
         *ret_pace = PACE_FULL;
         status = scheduler_hand_over(scheduler, rows, now_ms, SCHEDULER_LEASE_MARGIN_MS, true, error);
     }
@@ -441,8 +457,9 @@ enum status scheduler_sweep(struct scheduler *scheduler, enum pace *ret_pace, st
     }
     if (status == STATUS_OK)
         status = scheduler_close(scheduler, sweep.closers.keys, sweep.closers.count, &pace, error);
-    for (size_t i = 0; i < sweep.endpoints.count && status == STATUS_OK; i++)
-        status = sweep_endpoint(scheduler, &sweep.endpoints.keys[i], sweep.activations[i], &pace, error);
+    bool more = false;
+    for (size_t i = 0; i < sweep.endpoints.count && status == STATUS_OK && !more; i++)
+        status = sweep_endpoint(scheduler, &sweep.endpoints.keys[i], sweep.activations[i], &more, &pace, error);
     if (status == STATUS_OK && pace == PACE_IDLE)
         remember_place(scheduler, page);
     result_free(&page);

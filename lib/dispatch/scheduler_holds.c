@@ -12,9 +12,11 @@
 #define LEAVE_TO_OTHERS_MS 1500 /* what a process without a share of limits leaves to those that have one */
 #define DRAIN_VISITS 1024       /* holds looked at in one turn */
 #define DRAIN_ENDPOINTS 64
-#define DRAIN_ROWS 256
+#define DRAIN_ROWS 1024
 #define DRAIN_ROWS_EACH 128
 #define END_EVERY_MS 500
+#define WHOLE_LEAST_MS 5000 /* a drain that goes on where the last one ended begins anew after that */
+#define WHOLE_SHARE 20      /* draining from the beginning takes a twentieth of the time, at most */
 
 /* ---- what is known of the holds ---- */
 
@@ -152,6 +154,8 @@ struct drain {
     struct schedule_key endpoints[DRAIN_ENDPOINTS];
     struct subscription *subscriptions[DRAIN_ENDPOINTS]; /* references */
     int slots[DRAIN_ENDPOINTS], given[DRAIN_ENDPOINTS];
+    int64_t from_ms[DRAIN_ENDPOINTS]; /* when the last one that was given was due; 0: from the beginning */
+    int64_t last_ms[DRAIN_ENDPOINTS];
     bool may_end[DRAIN_ENDPOINTS];
     int slots_left;
     int64_t now_ms, timeout_ms;
@@ -213,6 +217,8 @@ static void visit(struct scheduler *scheduler, struct drain *drain, struct hold 
     drain->subscriptions[drain->count] = subscription_ref(subscription);
     drain->slots[drain->count] = slots;
     drain->may_end[drain->count] = may_end;
+    drain->from_ms[drain->count] = drain->now_ms < hold->whole_at_ms ? hold->drained_ms : 0;
+    drain->last_ms[drain->count] = 0;
     drain->given[drain->count++] = 0;
 }
 
@@ -230,13 +236,34 @@ static void choose(struct scheduler *scheduler, struct drain *drain) {
 
 static void count_given(struct drain *drain, const struct result *rows) {
     for (int row = 0; row < result_rows(rows); row++) {
-        struct uuid id = result_uuid(rows, row, 1);
+        struct schedule_row read;
+        schedule_row_read(rows, row, &read);
         for (size_t i = 0; i < drain->count; i++)
-            if (uuid_equal(&id, &drain->endpoints[i].subscription_id)) {
+            if (uuid_equal(&read.key.subscription_id, &drain->endpoints[i].subscription_id)) {
                 drain->given[i]++;
+                if (read.due_at_ms > drain->last_ms[i])
+                    drain->last_ms[i] = read.due_at_ms;
                 break;
             }
     }
+}
+
+/* While an old snapshot keeps what was drained in the index, each drain from the beginning walks over all of it. So the
+ * next one goes on where this one ended, unless there was nothing more. Returns whether nothing waits, as far as one
+ * can tell. */
+static bool note_end(struct scheduler *scheduler, const struct drain *drain, size_t i, int64_t took_ms) {
+    struct hold *hold = scheduler_hold_of(scheduler, &drain->endpoints[i].subscription_id);
+    bool whole = drain->from_ms[i] == 0, less = drain->given[i] < drain->slots[i];
+    if (hold && whole) {
+        int64_t pause_ms = took_ms * WHOLE_SHARE;
+        hold->whole_at_ms = drain->now_ms + (pause_ms > WHOLE_LEAST_MS ? pause_ms : WHOLE_LEAST_MS);
+        hold->again_at_ms = drain->now_ms + pause_ms;
+    }
+    if (hold && !less)
+        hold->drained_ms = drain->last_ms[i];
+    else if (hold)
+        hold->whole_at_ms = hold->again_at_ms;
+    return whole && less;
 }
 
 static enum status drain_chosen(struct scheduler *scheduler, struct drain *drain, enum pace *ret_pace,
@@ -245,13 +272,14 @@ static enum status drain_chosen(struct scheduler *scheduler, struct drain *drain
     int64_t now_ms = clock_mono_ms(), lease_ms = drain->timeout_ms + SCHEDULER_LEASE_MARGIN_MS;
     if (drain->count == 0)
         return STATUS_OK;
-    enum status status = holds_drain(scheduler->connection, drain->endpoints, drain->slots, drain->count,
-                                     SCHEDULER_CLAIM_BYTES, lease_ms, &rows, error);
+    enum status status = holds_drain(scheduler->connection, drain->endpoints, drain->slots, drain->from_ms,
+                                     drain->count, SCHEDULER_CLAIM_BYTES, lease_ms, &rows, error);
+    int64_t took_ms = clock_mono_ms() - now_ms;
     if (status == STATUS_OK)
         count_given(drain, rows);
     for (size_t i = 0; i < drain->count; i++) {
         gate_give_slots(drain->subscriptions[i]->gate, drain->slots[i] - drain->given[i]);
-        if (status == STATUS_OK && drain->given[i] < drain->slots[i]) {
+        if (status == STATUS_OK && note_end(scheduler, drain, i, took_ms)) {
             /* Nothing more waits and the endpoint has room: new deliveries may go to it again, before the hold has
              * ended. */
             atomic_store_explicit(&drain->subscriptions[i]->gate->held, false, memory_order_relaxed);

@@ -34,7 +34,10 @@ struct hold {
     struct share share;
     enum share_part told; /* of it, to the gate */
     uint64_t seen;
-    int64_t end_at_ms; /* monotonic: when to look again whether it is over */
+    int64_t end_at_ms;   /* monotonic: when to look again whether it is over */
+    int64_t drained_ms;  /* wall, by the database's clock: rows due earlier are gone, most likely */
+    int64_t whole_at_ms; /* monotonic: from then on it is drained from the beginning all the same … */
+    int64_t again_at_ms; /* … and from then on when less was there than there were slots */
     TAILQ_ENTRY(hold) link;
     struct hold *hash_next;
 };
@@ -69,6 +72,8 @@ struct scheduler {
 
     char *swept_workspace; /* the last endpoint that the sweep looked at; NULL: begin again */
     struct uuid swept_id;
+    struct schedule_key sweeping; /* the endpoint whose rows are being cancelled, and the last one of them; its
+                                   * workspace is not kept */
 
     struct partition_bounds days; /* rule D2: for the rows by day that are written here */
     int64_t days_at_ms;           /* monotonic: when they were read; 0: to be read */

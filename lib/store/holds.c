@@ -62,35 +62,38 @@ enum status holds_release_all(struct connection *connection, const struct uuid *
 }
 
 enum status holds_drain(struct connection *connection, const struct schedule_key *endpoints, const int *slots,
-                        size_t count, int64_t max_bytes, int64_t lease_ms, struct result **ret_rows,
-                        struct error *error) {
+                        const int64_t *from_ms, size_t count, int64_t max_bytes, int64_t lease_ms,
+                        struct result **ret_rows, struct error *error) {
     static const struct statement DRAIN = {
-        "WITH free AS MATERIALIZED (SELECT r.* FROM unnest($1::text[], $2::uuid[], $3::int4[]) a(w, s, slots) "
-        "CROSS JOIN LATERAL (SELECT s.workspace_id, s.subscription_id, s.row_key, s.due_at, octet_length(s.body) AS "
-        "bytes "
-        "FROM schedule s WHERE s.workspace_id = a.w AND s.subscription_id = a.s AND s.held "
+        "WITH free AS MATERIALIZED (SELECT r.* FROM unnest($1::text[], $2::uuid[], $3::int4[], $4::timestamptz[]) "
+        "a(w, s, slots, lower) CROSS JOIN LATERAL (SELECT s.ctid AS place, s.row_key, s.due_at, "
+        "octet_length(s.body) AS bytes "
+        "FROM schedule s WHERE s.workspace_id = a.w AND s.subscription_id = a.s AND s.held AND s.due_at >= a.lower "
         "AND (s.lease_until IS NULL OR s.lease_until < now()) ORDER BY s.due_at LIMIT a.slots "
         "FOR UPDATE SKIP LOCKED) r), "
         "mine AS (SELECT *, sum(bytes) OVER (ORDER BY due_at, row_key) AS total FROM free) "
-        "UPDATE schedule s SET lease_until = clock_timestamp() + $5::int8 * interval '1 ms', fence = s.fence + 1 "
-        "FROM mine m WHERE s.workspace_id = m.workspace_id AND s.subscription_id = m.subscription_id "
-        "AND s.row_key = m.row_key AND m.total - m.bytes < $4::int8 RETURNING " SCHEDULE_ROW_COLUMNS};
+        "UPDATE schedule s SET lease_until = clock_timestamp() + $6::int8 * interval '1 ms', fence = s.fence + 1 "
+        "FROM mine m WHERE s.ctid = m.place AND m.total - m.bytes < $5::int8 RETURNING " SCHEDULE_ROW_COLUMNS};
     struct key_arrays arrays;
-    struct param_array numbers;
+    struct param_array numbers, times;
     struct params params;
     key_arrays_init(&arrays, count);
-    array_init(&numbers, PARAM_INT4, count * 8);
+    array_init(&numbers, PARAM_INT4, (count + 1) * 8);
+    array_init(&times, PARAM_TIMESTAMP, (count + 1) * 12);
     params_init(&params);
     for (size_t i = 0; i < count; i++) {
         key_arrays_add(&arrays, &endpoints[i]);
         array_int4(&numbers, slots[i]);
+        array_timestamp(&times, from_ms[i]);
     }
     key_arrays_params(&arrays, false, &params);
     params_array(&params, &numbers);
+    params_array(&params, &times);
     params_int8(&params, max_bytes);
     params_int8(&params, lease_ms);
     enum status status = connection_run(connection, &DRAIN, &params, ret_rows, error);
     params_deinit(&params);
+    array_deinit(&times);
     array_deinit(&numbers);
     key_arrays_deinit(&arrays);
     return status;

@@ -146,8 +146,8 @@ MUST_USE enum status schedule_claim(struct connection *connection, const struct 
 /* Which of the chosen ones a row is that schedule_claim gave. */
 size_t schedule_claimed_number(const struct result *rows, int row);
 
-/* Leases rows of one endpoint, due or not, held or not, unless they are leased: up to max of them, about max_bytes, and
- * only those of this activation or an earlier one. */
+/* Leases rows of one endpoint, due or not, held or not, unless they are leased, in the order of their keys from the
+ * given one on: up to max of them, about max_bytes, and only those of this activation or an earlier one. */
 MUST_USE enum status schedule_claim_endpoint(struct connection *connection, const struct schedule_key *endpoint,
                                              int64_t activation, int max, int64_t max_bytes, int64_t lease_ms,
                                              struct result **ret_rows, struct error *error);
@@ -187,11 +187,12 @@ MUST_USE enum status holds_take(struct connection *connection, const struct uuid
                                 struct error *error);
 MUST_USE enum status holds_release_all(struct connection *connection, const struct uuid *process, struct error *error);
 
-/* Leases held rows of these endpoints, oldest first, up to slots[i] each and about max_bytes altogether. They stay
- * held, so that the claim is HOT; a retry makes them ordinary rows. Rows whose lease ran out come again. */
+/* Leases held rows of these endpoints that were due at from_ms[i] or later (0: whenever), oldest first, up to slots[i]
+ * each and about max_bytes altogether. They stay held, so that the claim is HOT; a retry makes them ordinary rows. Rows
+ * whose lease ran out come again. */
 MUST_USE enum status holds_drain(struct connection *connection, const struct schedule_key *endpoints, const int *slots,
-                                 size_t count, int64_t max_bytes, int64_t lease_ms, struct result **ret_rows,
-                                 struct error *error);
+                                 const int64_t *from_ms, size_t count, int64_t max_bytes, int64_t lease_ms,
+                                 struct result **ret_rows, struct error *error);
 
 /* Ends the holds of this process among these in which no held row waits, in a transaction of its own; ended[i] says
  * which. Held rows that are leased become ordinary leased ones. */

@@ -197,14 +197,14 @@ enum status schedule_claim_endpoint(struct connection *connection, const struct 
                                     int64_t activation, int max, int64_t max_bytes, int64_t lease_ms,
                                     struct result **ret_rows, struct error *error) {
     static const struct statement CLAIM = {
-        "WITH free AS MATERIALIZED (SELECT workspace_id, subscription_id, row_key, octet_length(body) AS bytes "
-        "FROM schedule WHERE workspace_id = $1 AND subscription_id = $2 AND activation <= $6::int8 "
+        "WITH free AS MATERIALIZED (SELECT ctid AS place, row_key, octet_length(body) AS bytes "
+        "FROM schedule WHERE workspace_id = $1 AND subscription_id = $2 AND row_key >= $7::uuid "
+        "AND activation <= $6::int8 "
         "AND kind <> 2 AND (lease_until IS NULL OR lease_until < now()) ORDER BY row_key LIMIT $3::int4 FOR UPDATE "
         "SKIP LOCKED), "
         "mine AS (SELECT *, sum(bytes) OVER (ORDER BY row_key) AS total FROM free) "
         "UPDATE schedule s SET lease_until = clock_timestamp() + $5::int8 * interval '1 ms', fence = s.fence + 1 "
-        "FROM mine m WHERE s.workspace_id = m.workspace_id AND s.subscription_id = m.subscription_id "
-        "AND s.row_key = m.row_key AND m.total - m.bytes < $4::int8 RETURNING " SCHEDULE_ROW_COLUMNS};
+        "FROM mine m WHERE s.ctid = m.place AND m.total - m.bytes < $4::int8 RETURNING " SCHEDULE_ROW_COLUMNS};
     struct params params;
     params_init(&params);
     params_text(&params, endpoint->workspace_id);
@@ -213,6 +213,7 @@ enum status schedule_claim_endpoint(struct connection *connection, const struct 
     params_int8(&params, max_bytes);
     params_int8(&params, lease_ms);
     params_int8(&params, activation);
+    params_uuid(&params, &endpoint->row_key);
     enum status status = connection_run(connection, &CLAIM, &params, ret_rows, error);
     params_deinit(&params);
     return status;
@@ -357,7 +358,8 @@ enum status schedule_stats(struct connection *connection, struct schedule_stats 
     static const struct statement STATS = {
         "SELECT (SELECT count(*) FROM (SELECT FROM schedule LIMIT $1::int8 + 1) x), "
         "(SELECT count(*) FROM (SELECT FROM schedule WHERE held LIMIT $1::int8 + 1) x), "
-        "(SELECT reltuples::int8 FROM pg_class WHERE oid = 'schedule'::regclass), "
+        "(SELECT (reltuples * greatest(pg_relation_size(oid) / current_setting('block_size')::int8, 1) "
+        "/ greatest(relpages, 1))::int8 FROM pg_class WHERE oid = 'schedule'::regclass), "
         "(SELECT reltuples::int8 FROM pg_class WHERE oid = 'schedule_held'::regclass), "
         "(SELECT coalesce((extract(epoch FROM now() - min(o.due_at)) * 1000)::int8, 0) "
         "FROM generate_series(0, 15) b CROSS JOIN LATERAL (SELECT s.due_at FROM schedule s WHERE s.bucket = b::int2 "

@@ -129,50 +129,47 @@ def steady(bench, installation, cpu, seconds):
 
 def run(bench):
     quick = bench.options.quick
-    rows, window = (200000, 3) if quick else (1000000, 10)
+    rows, window = (100000, 3) if quick else (1000000, 6)
     installation, receiver, cpu = bench.installation("schedule"), Receiver(bench), None
     try:
         for number in range(SUBSCRIBERS):
             installation.subscribe(receiver.url(f"hook/{number}"), ["message.new"])
         installation.api_process.close()
-        measure.say(f"{rows:,} rows into the schedule …")
-        # A tenth waits for tomorrow. It also says when the others will be there.
-        part, began = rows // 10, time.time()
-        fill(installation, 0, part, began + 86400, 0)
-        due = began + (time.time() - began) * 14 + (20 if quick else 40)
-        for number in range(1, 10):
-            fill(installation, part * number, part, due + part * (number - 1) / DUE_PER_SECOND, 1 / DUE_PER_SECOND)
+        measure.say(f"{rows:,} rows for tomorrow …")
+        fill(installation, 0, rows, time.time() + 86400, 0)
         installation.db.execute("VACUUM ANALYZE schedule")
-        installation.db.execute("CHECKPOINT")
         dispatch = installation.dispatch()
         installation.wait_in_force()
         late = lateness(bench, installation, dispatch, receiver, rows)
-        if time.time() > due:
-            raise measure.Failed("the rows became due while lateness was measured: too slow a machine")
-        measure.say(f"waiting {due - time.time():.0f} s until the others are due …")
-        time.sleep(max(due - time.time(), 0) + 2)
-        measure.say("sending what is due …")
+        dispatch.stop()
+        due = rows if quick else rows // 2
+        measure.say(f"{due:,} rows that are due …")
+        fill(installation, 2 * rows, due, time.time() - 60, 1 / DUE_PER_SECOND)
+        installation.db.execute("VACUUM ANALYZE schedule")
+        installation.db.execute("CHECKPOINT")
+        dispatch = installation.dispatch()
         cpu = Cpu(bench, dispatch.pid)
+        time.sleep(2)
+        measure.say("sending what is due …")
         perf = bench.perf(dispatch.pid, "schedule")
         before = steady(bench, installation, cpu, window)
         bench.perf_report(perf, "schedule")
         snapshot = installation.db.connect()
         snapshot.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         snapshot.execute("SELECT count(*) FROM holds")
-        wait_written(bench, installation, dispatch, written(installation) + rows // 5, 60)
+        wait_written(bench, installation, dispatch, written(installation) + due // 5, 60)
         after = steady(bench, installation, cpu, window)
         snapshot.close()
         memory = measure.status_bytes(dispatch.pid, "VmHWM")
         left = installation.db.count("schedule", "due_at < now()")
-        cpu.close()
-        bench.rows["schedule"] = {"what": f"hookcast, due rows of {rows:,} in the schedule", **before(), "rss": memory}
+        before, after = before(), after()
+        bench.rows["schedule"] = {"what": f"hookcast, rows of {rows + due:,} that are due", **before, "rss": memory}
         bench.rows["schedule_late"] = {"what": "hookcast, 1,000 rows/s become due", "rate": 1000, "rss": memory,
                                        "p50": late["p50_us"] / 1000, "p99": late["p99_us"] / 1000, "steady": True}
-        ratio = after()["rate"] / bench.rows["schedule"]["rate"]
-        bench.goal("due rows sent a second", f"{bench.rows['schedule']['rate']:,.0f}", ">= 15,000",
-                   bench.rows["schedule"]["rate"] >= 15000)
+        ratio = after["rate"] / before["rate"]
+        bench.goal("due rows sent a second", f"{before['rate']:,.0f}", ">= 15,000", before["rate"] >= 15000)
         bench.goal("lateness p99 at 1,000/s", f"{late['p99_us'] / 1000:.0f} ms", "<= 200 ms", late["p99_us"] <= 200000)
-        bench.goal("rate beside an old snapshot", f"{ratio:.2f}x", ">= 0.70x", ratio >= 0.7)
+        bench.goal("rate beside an old snapshot, of that without", f"{ratio:.2f}×", ">= 0.70×", ratio >= 0.7)
         if left == 0:
             bench.notes.append("schedule: everything was sent before the end; the last rate is too low")
     finally:

@@ -155,7 +155,7 @@ static inline int32_t claim_one(struct connection *connection, int endpoint, int
 static inline int drain(struct connection *connection, int endpoint, int slots, int64_t lease_ms) {
     struct schedule_key key = key_of(endpoint, 0);
     struct result *rows = NULL;
-    MUST(holds_drain(connection, &key, &slots, 1, 1 << 24, lease_ms, &rows, &error));
+    MUST(holds_drain(connection, &key, &slots, &(int64_t){0}, 1, 1 << 24, lease_ms, &rows, &error));
     int count = result_rows(rows);
     result_free(&rows);
     return count;

@@ -153,8 +153,9 @@ static void test_drain_leases_up_to_the_slots(void **state) {
     put_rows(3, 1, 3, false);
     struct schedule_key endpoints[] = {key_of(2, 0), key_of(1, 0), key_of(3, 0)};
     const int slots[] = {5, 4, 5};
+    const int64_t from_ms[] = {0, 0, 0};
     struct result *rows = NULL;
-    MUST(holds_drain(scheduler, endpoints, slots, 3, 1 << 24, 60000, &rows, &error));
+    MUST(holds_drain(scheduler, endpoints, slots, from_ms, 3, 1 << 24, 60000, &rows, &error));
     assert_int_equal(result_rows(rows), 7);
     int of[4] = {0};
     for (int i = 0; i < 7; i++) {
@@ -182,7 +183,7 @@ static void test_drain_is_bounded_in_bytes_and_hot(void **state) {
     struct schedule_key key = key_of(1, 0);
     struct result *rows = NULL;
     int slots = 100;
-    MUST(holds_drain(scheduler, &key, &slots, 1, (int64_t)event->value.len * 10, 60000, &rows, &error));
+    MUST(holds_drain(scheduler, &key, &slots, &(int64_t){0}, 1, (int64_t)event->value.len * 10, 60000, &rows, &error));
     assert_int_equal(result_rows(rows), 10);
     result_free(&rows);
     assert_int_equal(drain(scheduler, 1, 490, 60000), 490);
