@@ -1,9 +1,12 @@
-/* …/workspaces/{workspace_id}/events: events that come over HTTP on their way to Kafka. */
+/* …/workspaces/{workspace_id}/events: events that come over HTTP on their way to Kafka; what happened to one. */
 #include "api/event_intake.h"
+#include "api/event_view.h"
 #include "api/routes.h"
 #include "base/clock.h"
 #include "base/json_text.h"
 #include "core/log.h"
+#include "core/settings.h"
+#include "store/event_erase.h"
 #include "store/idempotency.h"
 
 /* Longer than a request can take: Kafka's answer, and the database's on both sides of it. */
@@ -85,13 +88,24 @@ static void answer_accepted(struct call *call, const struct event_intake *intake
     call_answer_text(call, 202, "application/json");
 }
 
-/* A problem with what has become of each event. */
+/* The beginning of a problem that has `events` besides: the list is still open. */
+static void begin_problem(struct call *call, int status, const char *title, const char *code, const char *detail) {
+    struct buffer *out = &call->answer;
+    buffer_reset(out);
+    buffer_printf(out, "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%d,\"detail\":", title, status);
+    json_quote(span_of(detail), out);
+    buffer_printf(out, ",\"code\":\"%s\",\"errors\":[],\"events\":[", code);
+}
+
+static void end_problem(struct call *call, int status) {
+    buffer_text(&call->answer, "]}");
+    call_answer_text(call, status, "application/problem+json");
+}
+
 static void answer_unavailable(struct call *call, const struct event_intake *intake, const struct error *why) {
     struct buffer *out = &call->answer;
     size_t count = publication_count(intake->publication);
-    buffer_text(out, "{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\"detail\":");
-    json_quote(span_of(why->text), out);
-    buffer_text(out, ",\"code\":\"kafka_unavailable\",\"errors\":[],\"events\":[");
+    begin_problem(call, 503, "Service Unavailable", "kafka_unavailable", why->text);
     for (size_t i = 0; i < count; i++) {
         const char *failure = publication_failure(intake->publication, i);
         buffer_text(out, i ? ",{\"id\":" : "{\"id\":");
@@ -104,8 +118,7 @@ static void answer_unavailable(struct call *call, const struct event_intake *int
             buffer_text(out, ",\"result\":\"accepted\"}");
         }
     }
-    buffer_text(out, "]}");
-    call_answer_text(call, 503, "application/problem+json");
+    end_problem(call, 503);
     call_header(call, "Retry-After", SPAN_LITERAL("2"));
 }
 
@@ -146,10 +159,80 @@ static void create(struct call *call) {
         end(call, &request);
 }
 
+/* ---- what happened to one ---- */
+
+static void refuse_unknown(struct call *call) {
+    int64_t hours = call->settings->payload_retention_ms / (3600 * 1000);
+    call_problem(call, 404, "not_found",
+                 "No event of this workspace has this key or id. Events are kept for %lld %s, and only those that a "
+                 "subscription wanted; one that has just come may not be written down yet.",
+                 (long long)(hours % 24 ? hours : hours / 24), hours % 24 ? "hours" : "days");
+}
+
+static void get(struct call *call) {
+    static const char *const QUERY[] = {NULL};
+    struct event_trace trace;
+    struct error error;
+    call_check_query(call, QUERY);
+    if (call->errors) {
+        call_refuse(call);
+        return;
+    }
+    enum status status =
+        event_lookup(call->connection, call->workspace_id, call_param(call, "event_id"), &trace, &error);
+    if (status == STATUS_NOT_FOUND) {
+        refuse_unknown(call);
+    } else if (status != STATUS_OK) {
+        call_failed(call, status, &error);
+    } else {
+        event_view_write(&trace, call->workspace_id, span_of(call->settings->topic_prefix), &call->answer);
+        event_trace_deinit(&trace);
+        call_answer_text(call, 200, "application/json");
+    }
+}
+
+/* ---- erasing one ---- */
+
+static void answer_ambiguous(struct call *call, const struct result *keys) {
+    begin_problem(call, 409, "Conflict", "ambiguous_id", "Several events have this id. Name one by its event_key.");
+    for (int i = 0; i < result_rows(keys); i++) {
+        char text[UUID_TEXT_LEN + 1];
+        struct uuid key = result_uuid(keys, i, 0);
+        uuid_format(&key, text);
+        buffer_printf(&call->answer, "%s{\"event_key\":\"%s\"}", i ? "," : "", text);
+    }
+    end_problem(call, 409);
+}
+
+static void erase(struct call *call) {
+    struct result *keys = NULL;
+    struct error error;
+    bool is_key;
+    enum status status =
+        event_lookup_keys(call->connection, call->workspace_id, call_param(call, "event_id"), &is_key, &keys, &error);
+    bool ambiguous = status == STATUS_OK && result_rows(keys) > 1;
+    if (status == STATUS_OK && !ambiguous) {
+        struct uuid key = result_uuid(keys, 0, 0);
+        status = event_erase(call->connection, call->workspace_id, &key, &error);
+    }
+    if (ambiguous)
+        answer_ambiguous(call, keys);
+    else if (status == STATUS_NOT_FOUND)
+        refuse_unknown(call);
+    else if (status != STATUS_OK)
+        call_failed(call, status, &error);
+    else
+        call_answer_empty(call, 204);
+    result_free(&keys);
+}
+
 #define ALL "/api/v1/workspaces/{workspace_id}/events"
+#define ONE ALL "/{event_id}"
 
 static const struct api_route ROUTES[] = {
     {"POST", ALL, create, CALL_BODY_UNREAD},
+    {"GET", ONE, get, 0},
+    {"DELETE", ONE, erase, 0},
 };
 
 const struct api_route *event_routes(size_t *ret_count) {

@@ -841,6 +841,16 @@ def logged(installation, workspace, subscription):
     return str(number)
 
 
+def stored(installation, workspace):
+    """The key of an event."""
+    key = str(uuid.uuid4())
+    installation.db.execute(
+        "INSERT INTO events (created_at, event_key, workspace_id, event_id, event_type, occurred_at, topic, part, record_offset, "
+        "record_time, headers, body) VALUES (now(), %s, %s, 'e', 'message.new', now(), 't', 0, 0, now(), '{}', '{}')",
+        key, workspace)
+    return key
+
+
 def test_every_line_of_the_page_runs(installation):
     own = installation.api.with_key(installation.key("acme"))
     statuses = []
@@ -848,12 +858,12 @@ def test_every_line_of_the_page_runs(installation):
         subscription = created(own, "acme")["id"]
         job = own.post(f"{ALL.format('acme')}/{subscription}/recover", {"since": "2026-01-01"}).json["id"] if "$JOB" in line else ""
         env = {"API": own.url, "KEY": own.key, "SUBSCRIPTION": subscription, "JOB": job,
-               "LOG": logged(installation, "acme", subscription)}
+               "LOG": logged(installation, "acme", subscription), "EVENT": stored(installation, "acme")}
         done = subprocess.run(["bash", "-c", line.replace("curl ", "curl -sS -o /dev/null -w '%{http_code}' ", 1)],
                               env={**base_environment(), **env}, capture_output=True, text=True, timeout=30, check=False)
         assert done.returncode == 0, f"{line}: {done.stderr}"
         statuses.append(int(done.stdout))
-    assert statuses == [201, 200, 200, 200, 200, 200, 204, 200, 200, 202, 202, 202, 200, 200, 204, 202, 200, 200, 200]
+    assert statuses == [201, 200, 200, 200, 200, 200, 204, 200, 200, 202, 202, 202, 200, 200, 204, 202, 200, 204, 200, 200, 200]
 
 
 def routed_paths():
@@ -868,7 +878,7 @@ def routed_paths():
                 path = re.sub(r"\b[A-Z]+\b", lambda word: names.get(word.group(0), word.group(0)), path)
             path = "".join(re.findall(r'"([^"]*)"', path))
             for varies, name in (("workspace_id", "acme"), ("subscription_id", "$SUBSCRIPTION"), ("log_id", "$LOG"),
-                                 ("job_id", "$JOB")):
+                                 ("job_id", "$JOB"), ("event_id", "$EVENT")):
                 path = path.replace("{" + varies + "}", name)
             found.add(f"{method} {path}")
     return found
@@ -877,7 +887,7 @@ def routed_paths():
 def test_the_page_has_a_line_for_each_route():
     pages = {(re.search(r"-X (\w+)", line) or re.search(r"(POST)", "POST" if " -d " in line else "") or ["", "GET"])[1] + " " +
              re.search(r"\$API([^?\"]*)", line).group(1) for line in page_lines()}
-    assert len(routed_paths()) == 17 and pages == routed_paths()
+    assert len(routed_paths()) == 19 and pages == routed_paths()
 
 
 def test_metrics_have_a_port_of_their_own_where_one_is_asked_for(installation):

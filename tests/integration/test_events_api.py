@@ -309,3 +309,222 @@ def test_from_the_api_to_the_receiver(installation, receiver):
     assert b'"payload":{"amount":12.5}' in request.body or b'"payload":{"amount":12.50}' in request.body
     assert json.loads(request.body)["value"]["event_source"] == "shop"
     assert subscription["id"]
+
+
+# What happened to an event.
+
+
+def looked_up(installation, event, workspace="w1"):
+    answer = installation.api_of(workspace).get(path(event, workspace))
+    assert answer.status == 200, answer
+    return answer.json
+
+
+def fate(found, subscription):
+    """(matched, reason, state) of a subscription in the answer."""
+    [one] = [one for one in found["subscriptions"] if one["id"] == subscription["id"]]
+    return one["matched"], one["reason"], one["state"]
+
+
+def of(found, subscription):
+    return next(one for one in found["subscriptions"] if one["id"] == subscription["id"])
+
+
+def wait_stored(installation, n, wait_until):
+    wait_until(lambda: installation.db.count("events") >= n, 30, 0.1, f"{n} events are written down")
+
+
+@pytest.fixture
+def scene(installation, receiver, wait_until):
+    """One event, order-1, and a subscription for each thing that can become of it: {name: subscription}."""
+    installation.serve()
+    receiver.on("/down", Answer(500, "no " * 10))
+    receiver.on("/never", Answer(500))
+
+    def subscribe(where, types=("message.new",), **fields):
+        return installation.subscribe(receiver.url("/" + where), types, **fields)
+    made = {
+        "good": subscribe("good", name="the good one"),
+        "down": subscribe("down", retry_schedule=["1h"]),
+        "never": subscribe("never", retry_schedule=[]),
+        "delayed": subscribe("delayed", delivery_mode="delayed", delay_seconds=3600),
+        "gathers": subscribe("gathers", delivery_mode="batched", batch_max_wait_seconds=3600),
+        "batch": subscribe("batch", delivery_mode="batched", batch_max_events=1),
+        "all": subscribe("all", ["*"]),
+        "prefix": subscribe("prefix", ["message.*"]),
+        "type": subscribe("type", ["call.new", "call.*"]),
+        "filter": subscribe("filter", filter={"payload.amount": {"gt": 100}}),
+        "takes": subscribe("takes", filter={"payload.amount": {"lt": 100}}),
+        "paused": subscribe("paused", is_enabled=False),
+        "disabled": {"id": installation.insert_subscription(receiver.url("/disabled"), ["message.new"], status="disabled")},
+    }
+    installation.wait_in_force()
+    raw = b'{"id":"order-1","event_type":"message.new","occurred_at":1760000000000,"event_source":"shop",' \
+          b'"payload":{"amount":12.50,"big":12345678901234567890}}'
+    answer = installation.api.post(path(), raw=raw, headers={"traceparent": TRACE})
+    assert answer.status == 202, answer
+    wait_stored(installation, 1, wait_until)
+    ended = "delivery_status = 'success'"
+    wait_until(lambda: installation.db.count("delivery_logs", ended) >= 5, 30, 0.1, "what can be delivered is")
+    wait_until(lambda: installation.db.count("delivery_logs", "delivery_status = 'failed'") >= 2, 30, 0.1, "the rest has failed")
+    made["later"] = subscribe("later")
+    return made
+
+
+def test_what_happened_to_an_event(installation, scene):
+    found = looked_up(installation, "order-1")
+    assert list(found) == ["id", "event_key", "workspace_id", "event_type", "event_source", "event_triggered_by", "occurred_at",
+                           "deliver_at", "received_at", "erased", "payload", "kafka", "others", "subscriptions",
+                           "subscriptions_complete"]
+    assert (found["id"], found["workspace_id"], found["event_type"]) == ("order-1", "w1", "message.new")
+    assert (found["event_source"], found["event_triggered_by"], found["deliver_at"]) == ("shop", None, None)
+    assert found["occurred_at"] == "2025-10-09T08:53:20Z" and ISO.match(found["received_at"]) and not found["erased"]
+    text = installation.api.get(path("order-1")).text
+    assert '"payload":{"amount":12.50,"big":12345678901234567890}' in text, "the producer's digits"
+    kafka = found["kafka"]
+    [message] = installation.kafka.read(installation.topic(), 1)
+    assert (kafka["topic"], kafka["partition"], kafka["offset"]) == (message.topic(), message.partition(), message.offset())
+    assert kafka["key"] == "w1" and kafka["headers"] == {"traceparent": TRACE} and ISO.match(kafka["timestamp"])
+    assert found["others"] == [] and found["subscriptions_complete"]
+    assert looked_up(installation, found["event_key"]) == found
+    assert {name: fate(found, subscription) for name, subscription in scene.items()} == {
+        "good": (True, None, "delivered"),
+        "down": (True, None, "waiting"),
+        "never": (True, None, "given_up"),
+        "delayed": (True, None, "waiting"),
+        "gathers": (True, None, "batched"),
+        "batch": (True, None, "delivered"),
+        "all": (True, None, "delivered"),
+        "prefix": (True, None, "delivered"),
+        "type": (False, "type", None),
+        "filter": (False, "filter", None),
+        "takes": (True, None, "delivered"),
+        "paused": (False, "paused", "skipped"),
+        "disabled": (False, "disabled", "skipped"),
+        "later": (False, "created_later", None),
+    }
+    good = of(found, scene["good"])
+    assert good["name"] == "the good one" and good["webhook_url"].endswith("/good") and good["status"] == "active"
+    [attempt] = good["attempts"]
+    assert (attempt["attempt"], attempt["status"], attempt["status_code"], attempt["error"]) == (1, "success", 200, None)
+    assert ISO.match(attempt["at"]) and attempt["duration_ms"] >= 0 and attempt["batch_id"] is None and not attempt["replay"]
+    assert good["next_attempt"] is None
+    down = of(found, scene["down"])
+    assert down["attempts"][0]["error_code"] == "http_status" and down["attempts"][0]["status_code"] == 500
+    assert ISO.match(down["attempts"][0]["next_attempt_at"])
+    assert down["next_attempt"]["attempt"] == 2 and ISO.match(down["next_attempt"]["due_at"])
+    assert not down["next_attempt"]["held"] and not down["next_attempt"]["sending"]
+    assert of(found, scene["delayed"])["next_attempt"]["attempt"] == 1 and of(found, scene["delayed"])["attempts"] == []
+    assert ISO.match(of(found, scene["gathers"])["next_attempt"]["due_at"])
+    assert of(found, scene["batch"])["attempts"][0]["batch_id"]
+    assert of(found, scene["never"])["attempts"][0]["given_up"]
+
+
+def test_ids_that_stand_twice_and_ids_that_stand_nowhere(installation, receiver, wait_until):
+    installation.serve()
+    installation.subscribe(receiver.url("/hook"))
+    installation.wait_in_force()
+    for n in range(3):
+        taken(installation.api.post(path(), {"id": "twice", "event_type": "message.new", "payload": n}))
+        wait_stored(installation, n + 1, wait_until)
+    found = looked_up(installation, "twice")
+    assert found["payload"] == 2 and len(found["others"]) == 2
+    assert [looked_up(installation, key)["payload"] for key in found["others"]] == [1, 0]
+    assert found["event_key"] in looked_up(installation, found["others"][0])["others"]
+    taken(installation.api.post(path(), {"id": "a/b c\u00e9", "event_type": "message.new"}))
+    wait_stored(installation, 4, wait_until)
+    assert looked_up(installation, "a%2Fb%20c%C3%A9")["id"] == "a/b c\u00e9"
+    taken(installation.api.post(path(), {"id": 17, "event_type": "message.new"}))
+    wait_stored(installation, 5, wait_until)
+    assert looked_up(installation, "17")["id"] == "17"
+    for unknown in ("nothing", "00000000-0000-7000-8000-000000000000", "x" * 300):
+        for answer in (installation.api.get(path(unknown)), installation.api.delete(path(unknown))):
+            assert "30 days" in assert_problem(answer, 404, "not_found")["detail"]
+    for unknown in ("%00", "%ff"):
+        assert_problem(installation.api.get(path(unknown)), 404, "not_found")
+    assert_problem(installation.api_of("w2").get(path(found["event_key"], "w2")), 404, "not_found")
+    assert_problem(installation.api_of("w2").get(path("twice")), 404, "not_found")
+    assert_problem(installation.api_of("w2").delete(path(found["event_key"], "w2")), 404, "not_found")
+    problem = assert_problem(installation.api.delete(path("twice")), 409, "ambiguous_id")
+    assert [event["event_key"] for event in problem["events"]] == [found["event_key"], *found["others"]]
+    reads = find_key(installation.run("key", "create", "--workspace", "w1", "--read-only").stdout)
+    assert installation.api.with_key(reads).get(path("twice")).status == 200
+    assert_problem(installation.api.with_key(reads).delete(path(found["event_key"])), 403, "read_only_key")
+    assert installation.api.delete(path(found["others"][1])).status == 204
+    assert [looked_up(installation, key)["erased"] for key in (found["event_key"], *found["others"])] == [False, False, True]
+    assert_field(installation.api.get(path("twice") + "?x=1"), "x")
+
+
+def test_erasing(installation, receiver, scene, wait_until):
+    """The payload is nowhere any more, what waited is cancelled, and what is known of it stays."""
+    before = looked_up(installation, "order-1")
+    for number in ("order-2", "order-3"):
+        taken(installation.api.post(path(), {"id": number, "event_type": "message.new", "payload": {"amount": 1}}))
+    wait_stored(installation, 3, wait_until)
+    assert installation.api.delete(path("order-1")).status == 204
+    found = looked_up(installation, "order-1")
+    assert found["erased"] and found["payload"] is None and found["event_source"] is None
+    assert found["kafka"]["key"] is None and found["kafka"]["headers"] == {}
+    assert {name: found["kafka"][name] for name in ("topic", "partition", "offset")} == \
+        {name: before["kafka"][name] for name in ("topic", "partition", "offset")}
+    states = {name: fate(found, subscription)[2] for name, subscription in scene.items()}
+    assert states == {"good": "delivered", "down": "cancelled", "never": "given_up", "delayed": "cancelled",
+                      "gathers": "cancelled", "batch": "delivered", "all": "delivered", "prefix": "delivered", "type": None,
+                      "filter": None, "takes": "delivered", "paused": "skipped", "disabled": "skipped", "later": None}
+    last = of(found, scene["down"])["attempts"][-1]
+    assert (last["status"], last["error"], last["error_code"]) == ("cancelled", "the event was erased", "cancelled")
+    assert all(one["next_attempt"] is None for one in found["subscriptions"])
+    db, key = installation.db, before["event_key"]
+    assert db.count("delivery_logs", f"event_id = 'order-1' AND response_body IS NOT NULL AND event_key = '{key}'") == 0
+    assert db.count("schedule", f"event_key = '{key}'") == 0 and db.count("batch_members", f"event_key = '{key}'") == 0
+    [closer] = db.rows("SELECT members, member_bytes FROM schedule WHERE kind = 2")
+    [members] = db.rows("SELECT count(*) AS n, sum(bytes) AS bytes FROM batch_members")
+    assert (closer["members"], closer["member_bytes"]) == (members["n"], members["bytes"]) and members["n"] == 2
+    # Again is fine. The others are as they were.
+    assert installation.api.delete(path(key)).status == 204
+    assert looked_up(installation, "order-1") == found
+    other = looked_up(installation, "order-2")
+    assert other["payload"] == {"amount": 1} and fate(other, scene["gathers"])[2] == "batched"
+    for number in ("order-2", "order-3"):
+        assert installation.api.delete(path(number)).status == 204
+    assert db.count("schedule", "kind = 2") == 0 and db.count("batch_members") == 0
+
+
+def test_erasing_out_of_a_batch_that_waits(installation, receiver, wait_until):
+    installation.serve()
+    receiver.on("/batch", FailFirst(1, Answer(500)))
+    subscription = installation.subscribe(receiver.url("/batch"), delivery_mode="batched", batch_max_events=3,
+                                          retry_schedule=["2s"], payload_format="raw")
+    lone = installation.subscribe(receiver.url("/down"), ["call.new"], delivery_mode="batched", batch_max_events=1,
+                                  retry_schedule=["1h"])
+    receiver.on("/down", Answer(500))
+    installation.wait_in_force()
+    taken(installation.api.post(path(), [{"id": f"e{n}", "event_type": "message.new", "payload": n} for n in range(3)]))
+    wait_until(lambda: installation.db.count("schedule", "kind = 1 AND attempt = 2") == 1, 20, 0.02, "the batch has failed once")
+    assert fate(looked_up(installation, "e1"), subscription) == (True, None, "waiting")
+    assert installation.api.delete(path("e1")).status == 204
+    requests = receiver.wait_for(2, "/batch", 20)
+    assert sorted(json.loads(requests[0].body)) == [0, 1, 2] and sorted(json.loads(requests[1].body)) == [0, 2]
+    assert requests[0].id == requests[1].id
+    taken(installation.api.post(path(), {"id": "lone", "event_type": "call.new"}))
+    wait_until(lambda: installation.db.count("schedule", "kind = 1 AND attempt = 2") == 1, 20, 0.02, "the lone one has failed")
+    assert installation.api.delete(path("lone")).status == 204
+    assert installation.db.count("schedule", "kind = 1") == 0
+    assert fate(looked_up(installation, "lone"), lone) == (True, None, "cancelled")
+
+
+def test_what_was_erased_is_not_sent_again(installation, receiver, wait_until):
+    installation.serve()
+    subscription = installation.subscribe(receiver.url("/hook"))
+    installation.wait_in_force()
+    taken(installation.api.post(path(), {"id": "gone", "event_type": "message.new"}))
+    receiver.wait_for(1, "/hook", 30)
+    wait_until(lambda: installation.db.count("delivery_logs") == 1, 20, 0.1, "the delivery is logged")
+    assert installation.api.delete(path("gone")).status == 204
+    log = of(looked_up(installation, "gone"), subscription)["attempts"][0]["log_id"]
+    job = installation.api.post(f"/api/v1/workspaces/w1/logs/{log}/replay")
+    assert job.status == 202, job
+    jobs = f"/api/v1/workspaces/w1/jobs/{job.json['id']}"
+    wait_until(lambda: installation.api.get(jobs).json["state"] == "done", 30, 0.2, "the replay is done")
+    assert installation.api.get(jobs).json["failed"] == 1
+    assert len(receiver.wait_for(1, "/hook")) == 1
