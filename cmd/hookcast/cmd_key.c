@@ -119,7 +119,7 @@ static enum status list(struct job *job, struct error *error) {
 }
 
 static enum status revoke(struct job *job, struct error *error) {
-    enum status status = keys_revoke(job->connection, &job->id, error);
+    enum status status = keys_revoke(job->connection, SPAN_NONE, &job->id, error);
     if (status == STATUS_OK)
         fprintf(stderr, "revoked; it is refused everywhere within a second\n");
     return status;

@@ -74,6 +74,7 @@ static void rejected_free(struct rejected *rejected) {
         return;
     mem_free(rejected->code);
     mem_free(rejected->reason);
+    mem_free(rejected->workspace_id);
     mem_free(rejected);
 }
 

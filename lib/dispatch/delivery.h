@@ -139,6 +139,7 @@ TAILQ_HEAD(taken_list, taken);
 /* What rejected_events keeps. */
 struct rejected {
     char *code, *reason;
+    char *workspace_id; /* NULL: nobody can tell */
     int64_t record_time_ms;
     bool has_key, has_value;
     struct span record_key, headers, value; /* in the same block */

@@ -77,6 +77,7 @@ static struct rejected *rejected_of(const struct event_record *record, const str
     *rejected = (struct rejected){
         .code = mem_strdup(rejection->code),
         .reason = utf8_clean_dup(span_of(rejection->reason.text), &reason_len),
+        .workspace_id = *rejection->workspace_id ? mem_strdup(rejection->workspace_id) : NULL,
         .record_time_ms = record->timestamp_ms,
         .has_key = record->key.data != NULL,
         .has_value = record->value.data != NULL,

@@ -31,7 +31,7 @@ static enum status open_connection(struct jobs *jobs, struct error *error) {
 
 static enum status do_round(struct jobs *jobs, bool *ret_more, struct error *error) {
     static enum status (*const STEPS[])(struct jobs *, bool *, struct error *) = {jobs_health, jobs_outbox, jobs_resend,
-                                                                                  jobs_rollup};
+                                                                                  jobs_rollup, jobs_erase};
     enum status status = open_connection(jobs, error);
     for (size_t i = 0; i < sizeof(STEPS) / sizeof(STEPS[0]) && status == STATUS_OK; i++) {
         status = STEPS[i](jobs, ret_more, error);

@@ -1,5 +1,6 @@
 /* What the files of the jobs thread share: jobs.c (the thread and its rhythm), jobs_health.c (health, disabling),
- * jobs_outbox.c (operational events), jobs_resend.c (replay and recovery), jobs_rollup.c (counts of the log). */
+ * jobs_outbox.c (operational events), jobs_resend.c (replay and recovery), jobs_rollup.c (counts of the log),
+ * jobs_erase.c (workspaces that go). */
 #ifndef DISPATCH_JOBS_PRIVATE_H
 #define DISPATCH_JOBS_PRIVATE_H
 
@@ -20,6 +21,7 @@ struct jobs {
     int64_t health_count;
     int64_t swept_at_ms;  /* monotonic; 0: not yet */
     int resend_page;      /* deliveries in a page of a job, as many as a short transaction bears */
+    int resend_looks;     /* rows looked at for each of them, as many as it takes to find them */
     int64_t purged_at_ms; /* when jobs that ended long ago were last looked for */
     struct metric *disabled, *resent;
     struct {
@@ -27,6 +29,9 @@ struct jobs {
         int64_t looked_at_ms, ceiling_at_ms; /* monotonic; 0: not yet */
         int64_t ceiling_ms, next_ceiling_ms; /* wall; see log_rollup_step */
     } rollup;
+    struct {
+        int64_t looked_at_ms, purged_at_ms; /* monotonic; 0: not yet */
+    } erase;
 };
 
 /* Each does a bounded piece of what there is to do; *ret_more: there is more at once. STATUS_CONFLICT: somebody else
@@ -35,6 +40,7 @@ MUST_USE enum status jobs_health(struct jobs *jobs, bool *ret_more, struct error
 MUST_USE enum status jobs_outbox(struct jobs *jobs, bool *ret_more, struct error *error);
 MUST_USE enum status jobs_resend(struct jobs *jobs, bool *ret_more, struct error *error);
 MUST_USE enum status jobs_rollup(struct jobs *jobs, bool *ret_more, struct error *error);
+MUST_USE enum status jobs_erase(struct jobs *jobs, bool *ret_more, struct error *error);
 
 /* Keeps what was told until it is written; past JOBS_HEALTH_MAX it is dropped. */
 #define JOBS_HEALTH_MAX 65536

@@ -216,6 +216,7 @@ static void write_rejected(struct recorder *recorder, const struct taken *taken,
     struct rejected_row row = {
         .created_at_ms = now_ms,
         .id = taken->key,
+        .workspace_id = rejected->workspace_id ? span_of(rejected->workspace_id) : SPAN_NONE,
         .code = span_of(rejected->code),
         .reason = span_of(rejected->reason),
         .topic = span_of(taken->partition->topic),

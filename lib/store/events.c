@@ -31,7 +31,7 @@ void events_rejected_row(struct buffer *rows, const struct rejected_row *row) {
     wire_copy_row(rows, 12);
     wire_timestamp(rows, row->created_at_ms);
     wire_uuid(rows, &row->id);
-    wire_null(rows);
+    wire_text(rows, row->workspace_id);
     wire_text(rows, row->code);
     wire_text(rows, row->reason);
     wire_text(rows, row->topic);

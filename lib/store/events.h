@@ -11,6 +11,7 @@ void events_row(struct buffer *rows, int64_t created_at_ms, const struct event *
 struct rejected_row {
     int64_t created_at_ms;
     struct uuid id;
+    struct span workspace_id; /* SPAN_NONE: nobody can tell */
     struct span code, reason, topic;
     int32_t partition;
     int64_t offset, record_time_ms;

@@ -16,7 +16,10 @@ enum status keys_insert(struct connection *connection, const struct key_new *key
                         struct error *error) {
     static const struct statement INSERT = {
         "INSERT INTO api_keys (id, workspace_id, name, key_hash, read_only, expires_at) "
-        "VALUES ($1, $2, $3, $4, $5, now() + nullif($6, 0) * interval '1 ms')"};
+        "SELECT $1, $2, $3, $4, $5, coalesce($7, now() + nullif($6::int8, 0) * interval '1 ms') "
+        "WHERE $8::int4 = 0 OR (SELECT count(*) FROM api_keys WHERE workspace_id = $2 AND revoked_at IS NULL "
+        "AND (expires_at IS NULL OR expires_at > now())) < $8::int4"};
+    struct result *result = NULL;
     struct uuid id = uuid_new(clock_wall_ms());
     uint8_t hash[SHA256_BYTES];
     crypto_sha256(key->key, hash);
@@ -28,7 +31,15 @@ enum status keys_insert(struct connection *connection, const struct key_new *key
     params_bytea(&params, (struct span){(const char *)hash, sizeof(hash)});
     params_bool(&params, key->read_only);
     params_int8(&params, key->expires_in_ms);
-    enum status status = connection_run(connection, &INSERT, &params, NULL, error);
+    if (key->expires_at_ms)
+        params_timestamp(&params, key->expires_at_ms);
+    else
+        params_null(&params, PARAM_TIMESTAMP);
+    params_int4(&params, key->max);
+    enum status status = connection_run(connection, &INSERT, &params, &result, error);
+    if (status == STATUS_OK && result_affected(result) == 0)
+        status = error_set(error, STATUS_CONFLICT, "the workspace has %d keys already", key->max);
+    result_free(&result);
     params_deinit(&params);
     if (status == STATUS_OK)
         *ret_id = id;
@@ -66,12 +77,14 @@ void keys_row_read(const struct result *rows, int row, struct key_row *ret_row) 
     };
 }
 
-enum status keys_revoke(struct connection *connection, const struct uuid *id, struct error *error) {
-    static const struct statement REVOKE = {
-        "UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE id = $1 RETURNING 1"};
+enum status keys_revoke(struct connection *connection, struct span workspace_id, const struct uuid *id,
+                        struct error *error) {
+    static const struct statement REVOKE = {"UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) "
+                                            "WHERE id = $1 AND ($2::text IS NULL OR workspace_id = $2) RETURNING 1"};
     struct params params;
     params_init(&params);
     params_uuid(&params, id);
+    params_text(&params, workspace_id);
     struct result *result = NULL;
     enum status status = connection_run(connection, &REVOKE, &params, &result, error);
     if (status == STATUS_OK && result_rows(result) == 0)

@@ -18,7 +18,10 @@ struct key_new {
     struct span name;         /* may be empty */
     bool read_only;
     int64_t expires_in_ms; /* from the database's clock; 0: never */
+    int64_t expires_at_ms; /* or then; 0: never */
+    int max;               /* so many of the workspace may be valid; 0: any number */
 };
+/* STATUS_CONFLICT: there are `max` already. */
 MUST_USE enum status keys_insert(struct connection *connection, const struct key_new *key, struct uuid *ret_id,
                                  struct error *error);
 
@@ -38,8 +41,9 @@ MUST_USE enum status keys_list(struct connection *connection, struct span worksp
                                struct error *error);
 void keys_row_read(const struct result *rows, int row, struct key_row *ret_row);
 
-/* Ends a key. Again is fine. STATUS_NOT_FOUND: no such id. */
-MUST_USE enum status keys_revoke(struct connection *connection, const struct uuid *id, struct error *error);
+/* Ends a key. Again is fine. workspace_id SPAN_NONE: whosesoever it is. STATUS_NOT_FOUND: no such id there. */
+MUST_USE enum status keys_revoke(struct connection *connection, struct span workspace_id, const struct uuid *id,
+                                 struct error *error);
 
 /* What a valid key may do. */
 struct key_grant {

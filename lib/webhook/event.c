@@ -348,6 +348,22 @@ static bool settle_workspace(struct event_draft *draft) {
     return take_name(draft, MEMBER_WORKSPACE, &event->workspace_json, &event->workspace_id);
 }
 
+/* For a rejected record. Of a value that is not JSON nothing counts: a later member might have said otherwise. */
+static void tell_workspace(struct event_draft *draft) {
+    struct event_rejection *rejection = draft->rejection, why = *rejection;
+    struct span *workspace = &draft->event.workspace_id;
+    if (!workspace->data && strcmp(why.code, "bad_json") == 0 && !event_is_binary(draft)) {
+        draft->members[MEMBER_WORKSPACE] = draft->members[MEMBER_SUBJECT] = (struct json_value){.type = JSON_NULL};
+    }
+    bool known = workspace->data || (settle_workspace(draft) && !draft->scratch.overflowed);
+    *rejection = why;
+    rejection->workspace_id[0] = '\0';
+    if (known && workspace->len <= EVENT_ID_MAX) {
+        memcpy(rejection->workspace_id, workspace->data, workspace->len);
+        rejection->workspace_id[workspace->len] = '\0';
+    }
+}
+
 static struct span made_id(struct event_draft *draft, struct span hashed) {
     struct buffer *scratch = event_scratch(draft);
     size_t start = scratch->len;
@@ -491,6 +507,8 @@ enum event_verdict event_read(const struct event_record *record, const struct ev
         event_headers_write(&draft);
         CHECK(!draft.scratch.overflowed);
         *ret_event = pack(&draft);
+    } else {
+        tell_workspace(&draft);
     }
     if (draft.scratch.max_bytes) {
         buffer_deinit(&draft.scratch);

@@ -75,10 +75,14 @@ enum event_verdict {
     EVENT_REJECTED, /* kept in rejected_events */
 };
 
+#define EVENT_ID_MAX 200 /* bytes of an id or a workspace id as text */
+
 struct event_rejection {
     const char *code;    /* of a closed list: "bad_json", "not_an_object", "bad_field", "bad_type", "type_mismatch",
                             "no_workspace", "avro_or_protobuf", "bad_content_type", "bad_data" */
     struct error reason; /* names the field, or the byte */
+    /* Whose it is, as far as that can be read: what the record names, or else its key; "": nobody can tell. */
+    char workspace_id[EVENT_ID_MAX + 1];
 };
 
 /* Never fails otherwise, whatever the bytes. EVENT_ACCEPTED: *ret_event has one reference. */

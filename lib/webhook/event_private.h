@@ -5,7 +5,6 @@
 
 #include "webhook/event.h"
 
-#define EVENT_ID_MAX 200 /* bytes of an id or a workspace id as text */
 
 /* The members that matter, whatever form the record has. */
 enum event_member {

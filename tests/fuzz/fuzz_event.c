@@ -154,7 +154,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct event_header headers[EVENT_HEADERS_MAX];
     struct event_record record = record_of(data[0], text, value, headers);
     struct event *event = NULL;
-    struct event_rejection rejection = {NULL, {""}};
+    struct event_rejection rejection = {.code = NULL};
     if (event_read(&record, &RULES, &event, &rejection) == EVENT_ACCEPTED) {
         check_promises(event);
         check_reads_again(event);

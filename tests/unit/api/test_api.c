@@ -134,7 +134,7 @@ static void test_a_key_is_remembered_for_half_a_second(void **state) {
     assert_int_equal(keys_insert(connection, &key, &id, &error), STATUS_OK);
     assert_int_equal(auth_find(auth, connection, key.key, 1000, &grant, &error), STATUS_OK);
     assert_string_equal(grant.workspace_id, "acme");
-    assert_int_equal(keys_revoke(connection, &id, &error), STATUS_OK);
+    assert_int_equal(keys_revoke(connection, SPAN_NONE, &id, &error), STATUS_OK);
     assert_int_equal(auth_find(auth, connection, key.key, 1000 + AUTH_REMEMBER_MS - 1, &grant, &error), STATUS_OK);
     assert_int_equal(auth_find(auth, connection, key.key, 1000 + AUTH_REMEMBER_MS, &grant, &error), STATUS_NOT_FOUND);
     assert_int_equal(auth_find(auth, connection, key.key, 1001, &grant, &error), STATUS_OK);

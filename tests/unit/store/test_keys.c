@@ -104,11 +104,11 @@ static void test_a_key_ends_by_time_and_by_hand(void **state) {
                     "UPDATE api_keys SET expires_at = now() WHERE expires_at < now() + interval '1 min 1 s'");
     assert_int_equal(find(first, &grant), STATUS_NOT_FOUND);
     assert_int_equal(find(second, &grant), STATUS_OK);
-    assert_int_equal(keys_revoke(connection, &id, &error), STATUS_OK);
+    assert_int_equal(keys_revoke(connection, SPAN_NONE, &id, &error), STATUS_OK);
     assert_int_equal(find(second, &grant), STATUS_NOT_FOUND);
-    assert_int_equal(keys_revoke(connection, &id, &error), STATUS_OK);
+    assert_int_equal(keys_revoke(connection, SPAN_NONE, &id, &error), STATUS_OK);
     struct uuid nobody = uuid_new(1);
-    assert_int_equal(keys_revoke(connection, &nobody, &error), STATUS_NOT_FOUND);
+    assert_int_equal(keys_revoke(connection, SPAN_NONE, &nobody, &error), STATUS_NOT_FOUND);
 }
 
 static void test_keys_are_listed(void **state) {
@@ -121,7 +121,7 @@ static void test_keys_are_listed(void **state) {
     insert("other", false, 0, key);
     insert(NULL, false, 1, key);
     pg_fixture_wait(connection, "SELECT count(*) FROM api_keys WHERE expires_at <= now()", "1");
-    assert_int_equal(keys_revoke(connection, &first, &error), STATUS_OK);
+    assert_int_equal(keys_revoke(connection, SPAN_NONE, &first, &error), STATUS_OK);
     assert_int_equal(keys_list(connection, SPAN_NONE, &rows, &error), STATUS_OK);
     assert_int_equal(result_rows(rows), 3);
     keys_row_read(rows, 0, &row);

@@ -135,7 +135,7 @@ static inline void assert_reads_again(const struct event *event) {
 static inline struct event *accepted(const struct sample *sample) {
     struct event_record record = record_of(sample);
     struct event *event = NULL;
-    struct event_rejection rejection = {"", {""}};
+    struct event_rejection rejection = {.code = ""};
     if (read_record(&record, &event, &rejection) != EVENT_ACCEPTED) {
         fail_msg("rejected: %s: %s", rejection.code, rejection.reason.text);
     }
@@ -146,7 +146,7 @@ static inline struct event *accepted(const struct sample *sample) {
 static inline void assert_rejected(const struct sample *sample, const char *code, const char *reason_part) {
     struct event_record record = record_of(sample);
     struct event *event = NULL;
-    struct event_rejection rejection = {"", {""}};
+    struct event_rejection rejection = {.code = ""};
     assert_int_equal(read_record(&record, &event, &rejection), EVENT_REJECTED);
     assert_null(event);
     assert_string_equal(rejection.code, code);

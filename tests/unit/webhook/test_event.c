@@ -198,6 +198,33 @@ static void the_topic_names_the_type(void **state) {
     event_unref(&event);
 }
 
+static void assert_rejected_of(const char *workspace, const struct sample *sample) {
+    struct event_record record = record_of(sample);
+    struct event *event = NULL;
+    struct event_rejection rejection = {.code = "", .workspace_id = "untouched"};
+    assert_int_equal(read_record(&record, &event, &rejection), EVENT_REJECTED);
+    assert_string_equal(rejection.workspace_id, workspace);
+}
+
+static void a_rejected_record_says_whose_it_is_if_it_can(void **state) {
+    (void)state;
+    assert_rejected_of("w", &(struct sample){.key = "k", .value = "{\"workspace_id\":\"w\",\"id\":[]}"});
+    assert_rejected_of("42", &(struct sample){.key = "k", .value = "{\"id\":[],\"workspace_id\":42}"});
+    assert_rejected_of("w/x", &(struct sample){.value = "{\"workspace_id\":\"w\\/x\",\"occurred_at\":\"soon\"}"});
+    assert_rejected_of("k", &(struct sample){.key = "k", .value = "{\"id\":[]}"});
+    assert_rejected_of("k", &(struct sample){.key = "k", .value = "[]"});
+    assert_rejected_of("k", &(struct sample){.key = "k", .value = "{\"workspace_id\":\"w\",\"id\""});
+    assert_rejected_of("", &(struct sample){.value = "{\"workspace_id\":\"w\",\"id\""});
+    assert_rejected_of("", &(struct sample){.key = "k", .value = "{\"workspace_id\":{}}"});
+    assert_rejected_of("", &(struct sample){.key = "\xff", .value = "nonsense"});
+    struct sample binary = {.key = "k",
+                            .value = "{",
+                            .headers = {{SPAN_LITERAL("ce_specversion"), SPAN_LITERAL("1.0")},
+                                        {SPAN_LITERAL("ce_workspaceid"), SPAN_LITERAL("w")},
+                                        {SPAN_LITERAL("content-type"), SPAN_LITERAL("application/json")}}};
+    assert_rejected_of("w", &binary);
+}
+
 static void a_workspace_must_be_known(void **state) {
     (void)state;
     assert_rejected(&(struct sample){.value = "{}"}, "no_workspace", "workspace_id: is missing");
@@ -217,7 +244,7 @@ static void values_that_are_no_event(void **state) {
     (void)state;
     struct event_record record = {.topic = SPAN_LITERAL(TOPIC), .key = SPAN_LITERAL("w")};
     struct event *event = NULL;
-    struct event_rejection rejection = {"", {""}};
+    struct event_rejection rejection = {.code = ""};
     assert_int_equal(event_read(&record, &RULES, &event, &rejection), EVENT_SKIPPED);
     rejects_value("", "bad_json", "value: byte 0");
     rejects_value("{", "bad_json", "value: byte");
@@ -327,6 +354,7 @@ int main(void) {
         cmocka_unit_test(deliver_at_is_a_year_ahead_at_most),
         cmocka_unit_test(times_are_ms_or_iso),
         cmocka_unit_test(the_topic_names_the_type),
+        cmocka_unit_test(a_rejected_record_says_whose_it_is_if_it_can),
         cmocka_unit_test(a_workspace_must_be_known),
         cmocka_unit_test(values_that_are_no_event),
         cmocka_unit_test(confluents_five_bytes_are_skipped),
