@@ -68,7 +68,7 @@ struct command *cmd_api(void) {
                     "Serves the REST API, /healthz and /readyz. Runs until SIGTERM or SIGINT, and then answers what\n"
                     "is under way. Any number of them may run beside each other.\n"
                     "\"hookcast key create\" makes the keys that it wants; docs/api.md shows each request.\n",
-                .use = USE_DATABASE | USE_KAFKA | USE_API | USE_SECRETS,
+                .use = USE_DATABASE | USE_KAFKA | USE_API | USE_WEBHOOK | USE_SECRETS,
                 .options = options,
                 .option_count = sizeof(options) / sizeof(options[0]),
             },

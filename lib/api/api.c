@@ -2,6 +2,7 @@
  * what was pushed and end ─▶ the loop sends the last answers and gives slow clients a moment ─▶ the loop ends ─▶ the
  * server is closed. */
 #include "api/api.h"
+#include "api/prober.h"
 #include "api/publisher.h"
 #include "api/routes.h"
 #include "api/workers.h"
@@ -16,6 +17,8 @@
 
 #define WORKERS 2
 #define MAX_PENDING 256
+#define SLOW_WORKERS 4 /* for routes that wait for somebody else's server */
+#define SLOW_MAX_PENDING 16
 #define MAX_BODY_BYTES (1024 * 1024)
 #define LINGER_MS 100
 #define CLASSES 4
@@ -39,8 +42,9 @@ struct api {
     size_t route_count;
     struct queue *answers, *controls;
     struct loop_timer *linger;
-    struct workers *workers;
+    struct workers *workers, *slow_workers;
     struct publisher *publisher;
+    struct prober *prober;
     struct control quiesce, wait;
     pthread_mutex_t lock;
     pthread_cond_t stepped;
@@ -105,7 +109,7 @@ static void on_answers(void *ctx, struct queue_node *first) {
     struct api *api = ctx;
     for (struct queue_node *next; first; first = next) {
         next = first->next;
-        workers_done(api->workers);
+        workers_done(workers_of(api, (struct call *)first));
         finish(api, (struct call *)first);
     }
 }
@@ -132,7 +136,7 @@ static void on_request(void *ctx, struct request *request) {
         call->route = route->handler;
         if (call->route->flags & CALL_AT_ONCE) {
             call->route->fn(call);
-        } else if (!workers_push(api->workers, call)) {
+        } else if (!workers_push(workers_of(api, call), call)) {
             call_problem(call, 503, "busy", "Too many requests are waiting. Try again in a moment.");
             call_header(call, "Retry-After", SPAN_LITERAL("1"));
         } else {
@@ -159,6 +163,10 @@ static void stepped(struct api *api, enum step step) {
 static void on_lingered(void *ctx) {
     stepped(ctx, STEP_DONE);
 }
+static struct workers *workers_of(const struct api *api, const struct call *call) {
+    return call->route->flags & CALL_SLOW ? api->slow_workers : api->workers;
+}
+
 
 static void on_controls(void *ctx, struct queue_node *first) {
     struct api *api = ctx;
@@ -181,10 +189,12 @@ static void step(struct api *api, struct control *control, enum step asked, enum
         pthread_cond_wait(&api->stepped, &api->lock);
     pthread_mutex_unlock(&api->lock);
 }
+    call->prober = api->prober;
 
 enum status api_new(const struct settings *settings, struct api **ret_api, struct error *error) {
     struct keyring *keyring;
-    struct publisher *publisher;
+    struct publisher *publisher = NULL;
+    struct prober *prober;
     struct publisher_settings kafka = {.brokers = settings->kafka_brokers, .conf = settings->kafka_conf};
     enum status status = sealing_keyring(settings, &keyring, error);
     if (status != STATUS_OK)
@@ -248,6 +258,8 @@ enum status api_start(struct api *api, struct error *error) {
     if (status == STATUS_OK)
         status = server_open(api->loop, &own, &api->server, error);
     if (status != STATUS_OK)
+    if (status == STATUS_OK)
+        status = prober_new(settings, &prober, error);
         return status;
     publisher_start(api->publisher);
     workers_start(api->workers);
@@ -258,6 +270,7 @@ enum status api_start(struct api *api, struct error *error) {
 
 void api_stop(struct api *api, int64_t drain_ms) {
     if (!api->server)
+    api->prober = prober;
         return;
     step(api, &api->quiesce, STEP_QUIESCE, STEP_QUIESCE);
     publisher_quiesce(api->publisher, drain_ms);
@@ -270,5 +283,15 @@ void api_stop(struct api *api, int64_t drain_ms) {
 }
 
 int api_port(const struct api *api) {
+    own.count = SLOW_WORKERS;
+    own.max_pending = SLOW_MAX_PENDING;
+    api->slow_workers = workers_new(&own);
     return server_port(api->server);
 }
+    workers_free(&api->slow_workers);
+    prober_free(&api->prober);
+    prober_start(api->prober);
+    workers_start(api->slow_workers);
+    prober_quiesce(api->prober, drain_ms);
+    workers_stop(api->slow_workers, drain_ms);
+    prober_stop(api->prober);

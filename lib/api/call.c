@@ -210,6 +210,11 @@ void call_field_error(struct call *call, const char *field, const char *message,
     va_end(args);
     if (!call->errors)
         call->errors = json_array();
+    unsigned flags = call->route ? call->route->flags : 0;
+    if (flags & CALL_SUCCESS)
+        json_object_set_new(problem, "success", json_false());
+    if (flags & CALL_MESSAGE)
+        json_object_set_new(problem, "message", clean_text(detail));
     if (json_array_size(call->errors) < ERRORS_MAX)
         json_array_append_new(call->errors,
                               json_pack("{s:o, s:o}", "field", clean_text(field), "message", clean_text(text)));

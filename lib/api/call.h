@@ -11,6 +11,7 @@
 struct json_t; /* jansson's */
 struct call;
 struct keyring;
+struct prober;
 struct publisher;
 struct settings;
 
@@ -25,7 +26,10 @@ enum call_flag {
     CALL_BODY_UNREAD = 16,      /* wants JSON that the handler reads itself, from `body` */
     CALL_AT_ONCE = 32,          /* answered by the loop itself: it has no database and waits for nothing; public */
     CALL_ADMIN = 64,            /* for admin keys alone */
-    CALL_WORKSPACE_MAY_BE = 128 /* an admin key may name a workspace that is not there */
+    CALL_WORKSPACE_MAY_BE = 128, /* an admin key may name a workspace that is not there */
+    CALL_SLOW = 256,             /* may wait for somebody else's server: has workers of its own */
+    CALL_MESSAGE = 512,          /* of a dialect: an error has a `message` too */
+    CALL_SUCCESS = 1024          /* and `success: false` */
 };
 
 struct api_route {
@@ -50,6 +54,7 @@ struct call {
 
     /* What came. */
     const char *id; /* x-request-id */
+    struct prober *prober;
     struct span method, path;
     struct route_params params;
     struct span query_names[CALL_MAX_QUERY], query_values[CALL_MAX_QUERY];

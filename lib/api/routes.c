@@ -2,8 +2,8 @@
 
 typedef const struct api_route *routes_fn(size_t *ret_count);
 
-static routes_fn *const RESOURCES[] = {program_routes, subscription_routes, event_type_routes,
-                                       resend_routes,  job_routes,          event_routes};
+static routes_fn *const RESOURCES[] = {program_routes, subscription_routes, event_type_routes, resend_routes,
+                                       job_routes,     event_routes,        test_routes};
 
 size_t routes_each(routes_each_fn *fn, void *ctx) {
     size_t all = 0;

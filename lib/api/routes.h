@@ -15,4 +15,5 @@ const struct api_route *resend_routes(size_t *ret_count);
 const struct api_route *job_routes(size_t *ret_count);
 const struct api_route *event_routes(size_t *ret_count);
 
+const struct api_route *test_routes(size_t *ret_count);
 #endif

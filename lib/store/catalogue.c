@@ -73,3 +73,48 @@ enum status catalogue_names(struct connection *connection, struct span workspace
     params_deinit(&params);
     return status;
 }
+
+#define ENTRY                                                                                                          \
+    "dialect, event_type, description, example::text, schema::text, sample, workspace_id <> '', created_at, "          \
+    "archived_at, first_seen_at, last_seen_at"
+
+static int64_t time_or_0(const struct result *rows, int row, int column) {
+    return result_is_null(rows, row, column) ? 0 : result_timestamp(rows, row, column);
+}
+
+void catalogue_entry_read(const struct result *rows, int row, struct catalogue_entry *ret_entry) {
+    *ret_entry = (struct catalogue_entry){
+        .dialect = result_text(rows, row, 0),
+        .event_type = result_text(rows, row, 1),
+        .description = result_text(rows, row, 2),
+        .example = result_text(rows, row, 3),
+        .schema = result_text(rows, row, 4),
+        .sample = result_text(rows, row, 5),
+        .own = result_bool(rows, row, 6),
+        .created_at_ms = time_or_0(rows, row, 7),
+        .archived_at_ms = time_or_0(rows, row, 8),
+        .first_seen_at_ms = time_or_0(rows, row, 9),
+        .last_seen_at_ms = time_or_0(rows, row, 10),
+    };
+}
+
+enum status catalogue_find(struct connection *connection, struct span workspace_id, struct span event_type,
+                           struct span dialect, struct result **ret_rows, struct catalogue_entry *ret_entry,
+                           struct error *error) {
+    static const struct statement FIND = {
+        "SELECT " ENTRY " FROM event_types WHERE workspace_id IN ('', $1) AND event_type = $2 "
+        "AND ($3::text IS NULL OR dialect = $3) AND archived_at IS NULL "
+        "ORDER BY workspace_id = '', dialect <> '" CATALOGUE_DEFAULT_DIALECT "', dialect LIMIT 1"};
+    struct params params;
+    params_init(&params);
+    params_text(&params, workspace_id);
+    params_text(&params, event_type);
+    params_text(&params, dialect);
+    enum status status = connection_run(connection, &FIND, &params, ret_rows, error);
+    params_deinit(&params);
+    if (status == STATUS_OK && result_rows(*ret_rows) == 0)
+        status = error_set(error, STATUS_NOT_FOUND, "there is no such event type");
+    else if (status == STATUS_OK)
+        catalogue_entry_read(*ret_rows, 0, ret_entry);
+    return status;
+}

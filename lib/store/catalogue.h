@@ -29,4 +29,18 @@ MUST_USE enum status catalogue_unknown(struct connection *connection, struct spa
 MUST_USE enum status catalogue_names(struct connection *connection, struct span workspace_id, int limit,
                                      struct result **ret_rows, struct error *error);
 
+/* One type as the workspace knows it: its own before the catalogue's, SeaNotify's before other dialects'; none that is
+ * archived. dialect SPAN_NONE: whichever. STATUS_NOT_FOUND: there is none. The spans lie in *ret_rows. */
+struct catalogue_entry {
+    struct span dialect, event_type, description;
+    struct span example, schema; /* JSON; SPAN_NONE: none, here and below */
+    struct span sample;          /* the payload of the first event of it that was seen, as it was written */
+    bool own;
+    int64_t created_at_ms, archived_at_ms, first_seen_at_ms, last_seen_at_ms; /* 0: null */
+};
+MUST_USE enum status catalogue_find(struct connection *connection, struct span workspace_id, struct span event_type,
+                                    struct span dialect, struct result **ret_rows, struct catalogue_entry *ret_entry,
+                                    struct error *error);
+void catalogue_entry_read(const struct result *rows, int row, struct catalogue_entry *ret_entry);
+
 #endif
