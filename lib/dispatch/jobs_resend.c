@@ -12,8 +12,8 @@
 #define ROUND_MS 200
 #define PAGE_FIRST 100
 #define PAGE_MAX 500
-#define COUNT_PAGES 4     /* counting takes as many pages at once */
-#define WINDOW_PER_ROW 40 /* looked at for each that may be found */
+#define COUNT_PAGES 4 /* counting takes as many pages at once */
+#define LOOKS_MAX 40
 #define QUICK_MS 150
 #define SLOW_MS 500
 #define CHECK_EVERY 5000 /* rows made before it is asked whether there is room */
@@ -40,11 +40,24 @@ static const char *ended_because(const struct job *job) {
                                                        : "the subscription was disabled";
 }
 
+/* What is looked through for nothing is looked through again for the next page. */
+static enum status read_page(struct jobs *jobs, const struct job *job, int max, struct resend_page *page,
+                             struct error *error) {
+    enum status status = resend_read(jobs->connection, job, max * jobs->resend_looks, max, page, error);
+    if (status != STATUS_OK)
+        return status;
+    if (page->picked == max && jobs->resend_looks > 1)
+        jobs->resend_looks /= 2;
+    else if (page->picked < max / 2 && !page->end)
+        jobs->resend_looks = jobs->resend_looks * 2 < LOOKS_MAX ? jobs->resend_looks * 2 : LOOKS_MAX;
+    return status;
+}
+
 static enum status count_page(struct jobs *jobs, const struct job *job, struct error *error) {
     int max = jobs->resend_page * COUNT_PAGES;
     struct resend_page page = {NULL};
     int64_t count = 0;
-    enum status status = resend_read(jobs->connection, job, max * WINDOW_PER_ROW, max, &page, error);
+    enum status status = read_page(jobs, job, max, &page, error);
     if (status == STATUS_OK)
         status = resend_count(jobs->connection, job, &page, &count, error);
     if (status == STATUS_OK) {
@@ -61,8 +74,7 @@ static enum status make_page(struct jobs *jobs, const struct job *job, enum step
     struct resend_page page = {NULL};
     struct resend_made made = {0};
     bool full = false;
-    enum status status =
-        resend_read(jobs->connection, job, jobs->resend_page * WINDOW_PER_ROW, jobs->resend_page, &page, error);
+    enum status status = read_page(jobs, job, jobs->resend_page, &page, error);
     if (status == STATUS_OK && job->position.tally >= CHECK_EVERY) {
         status = resend_is_full(jobs->connection, job, &page, &full, error);
         page.next.tally = 0;
@@ -145,8 +157,10 @@ enum status jobs_resend(struct jobs *jobs, bool *ret_more, struct error *error) 
     int64_t ends_ms = clock_mono_ms() + ROUND_MS;
     enum status status = purge(jobs, error);
     enum step step = STEP_DID;
-    if (jobs->resend_page == 0)
+    if (jobs->resend_page == 0) {
         jobs->resend_page = PAGE_FIRST;
+        jobs->resend_looks = 1;
+    }
     for (int i = 0; i < STEPS_MAX && status == STATUS_OK && step != STEP_NONE && clock_mono_ms() < ends_ms; i++) {
         status = do_step(jobs, &step, error);
         *ret_more |= step == STEP_DID;

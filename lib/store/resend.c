@@ -34,8 +34,8 @@ enum status resend_begin(struct connection *connection, struct error *error) {
 #define PAGE_OF(purpose)                                                                                               \
     "SELECT e.at::text, e.id, e.ended, f.event_key, f.subscription_id, f.event_id, f.at::text, f.id, f.batch, "        \
     "(SELECT true FROM schedule s WHERE s.workspace_id = $1 AND s.subscription_id = f.subscription_id "                \
-    "AND s.row_key = resend_key('" purpose "', $8::uuid, f.event_key) LIMIT 1) IS NOT NULL "                           \
-    "FROM (SELECT l.at, l.id, n.seen < $6::int4 AND n.picked < $7 AS ended "                                           \
+    "AND s.row_key = resend_key('" purpose "', $8::uuid, f.event_key) LIMIT 1) IS NOT NULL, e.picked "                 \
+    "FROM (SELECT l.at, l.id, n.picked, n.seen < $6::int4 AND n.picked < $7 AS ended "                                 \
     "FROM (SELECT (SELECT count(*) FROM seen) AS seen, (SELECT count(*) FROM picked) AS picked) n "                    \
     "LEFT JOIN LATERAL (SELECT x.at, x.id FROM (SELECT at, id FROM seen WHERE n.picked < $7 "                          \
     "UNION ALL SELECT at, id FROM picked) x ORDER BY x.at DESC, x.id DESC LIMIT 1) l ON true) e "                      \
@@ -149,6 +149,7 @@ static void read_page(const struct job *job, struct result *rows, struct resend_
     bool skipped_next = job->kind == JOB_RECOVER && job->missing && job->position.source == SOURCE_LOG;
     page->keys = rows;
     page->count = result_is_null(rows, 0, 3) ? 0 : result_rows(rows);
+    page->picked = (int)result_int(rows, 0, 10);
     page->next = job->position;
     page->end = false;
     if (!result_bool(rows, 0, 2)) {

@@ -6,7 +6,7 @@
  *   recover   log rows that were given up (failed) or cancelled (missing), less what has a later row for the same
  *             delivery; then, for missing, the events that the subscription was skipped for, less what has any row
  *   replay    log rows that the filter fits, the last one of each delivery
- * Each in the order of time, between since and until. A page ends after `window` rows looked at or `max` found.
+ * Each in the order of time, between since and until. A page ends after `window` rows looked at, or `max` that fit.
  *
  * The row's key is a hash (resend_key in the database): of the subscription and the event for recover, so that two
  * recoveries can't have the same delivery waiting twice; of the job and the event for replay. A delivery is sent as it
@@ -23,6 +23,7 @@ MUST_USE enum status resend_begin(struct connection *connection, struct error *e
 struct resend_page {
     struct result *keys; /* NULL: none */
     int count;
+    int picked;               /* of what was looked at: for the next page's window */
     struct job_position next; /* where the next one begins */
     bool end;                 /* there is no next one */
 };
