@@ -1,6 +1,7 @@
 """Many events, one webhook: what closes a batch, what is in it, and that no member is lost."""
 import json
 import random
+import re
 import time
 
 import pytest
@@ -268,22 +269,24 @@ def test_a_row_that_can_not_be_read_leaves_a_log_row(installation, receiver):
 
 def test_two_processes_fill_one_batch(installation, receiver):
     batched(installation, receiver.url("/hook"), batch_max_events=1000, batch_max_wait_ms=3000)
-    start(installation, 4)
-    installation.dispatch()
-    wait_until(lambda: len(installation.db.rows("SELECT DISTINCT epoch FROM progress")) > 0 and
-               installation.db.count("processes") == 2, 20, what="both take part")
-    time_limit = time.time() + 20
-    while time.time() < time_limit and len(receiver.requests("/hook")) < 1:
-        installation.kafka.produce([{"topic": installation.topic(), "key": f"k{event['payload']['number']}", "value": event}
-                                    for event in installation.events(20)])
-        wait_until(lambda: installation.db.count("batch_members") > 0 or receiver.count("/hook"), 10)
-    installation.db.wait("SELECT count(*) = 0 FROM batch_members")
-    produced = installation.db.count("events")
-    wait_until(lambda: sum(len(numbers(request)) for request in receiver.requests("/hook")) >= produced, 20)
+    both = [start(installation, 4), installation.dispatch()]
+
+    def partitions(process):
+        samples = [sample for sample in process.metrics() if sample.startswith("hookcast_oldest_unsettled_seconds{")]
+        return {int(re.search(r'partition="(\d+)"', sample).group(1)) for sample in samples}
+    wait_until(lambda: [len(partitions(one)) for one in both] == [2, 2], 20, 0.1, "both have their share")
+    owned = partitions(both[0])
+    installation.kafka.produce([{"topic": installation.topic(), "key": f"k{event['payload']['number']}", "value": event}
+                                for event in installation.events(60)])
+    installation.db.wait("SELECT count(*) = 60 FROM events")
+    receiver.wait_for(1, "/hook")
     wait_empty(installation)
-    seen = sum((numbers(request) for request in receiver.requests("/hook")), [])
-    assert len(seen) == len(set(seen)) == produced
-    assert max(len(numbers(request)) for request in receiver.requests("/hook")) > 20
+    assert partitions(both[0]) == owned
+    place = {row["event_id"]: row["part"] for row in installation.db.rows("SELECT event_id, part FROM events")}
+    seen = [numbers(request) for request in receiver.requests("/hook")]
+    assert sorted(sum(seen, [])) == list(range(1, 61))
+    assert [one for one in seen if len({place[f"evt_{number}"] in owned for number in one}) == 2]
+    assert all(one.metric("hookcast_batch_members_total") > 0 for one in both)
 
 
 def logged_members(installation):
