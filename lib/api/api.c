@@ -92,15 +92,77 @@ static void log_call(const struct call *call, int64_t took_us) {
     log_write(probe ? LOG_DEBUG : LOG_INFO, "api", "request", fields, sizeof(fields) / sizeof(*fields) - !*key);
 }
 
-/* The end of a call, in the loop. */
+static struct workers *workers_of(const struct api *api, const struct call *call) {
+    return call->route->flags & CALL_SLOW ? api->slow_workers : api->workers;
+}
+
+/* An answer on its way piece by piece, as the client takes it. Between two pieces the call is the loop's. */
+struct streaming {
+    struct api *api;
+    struct call *call;
+    struct stream *stream;
+    bool busy; /* a worker has the call */
+    bool gone; /* the client has, or has all */
+};
+
+static void end_stream(struct streaming *streaming) {
+    log_call(streaming->call, clock_mono_us() - streaming->call->began_us);
+    call_free(&streaming->call);
+    mem_free(streaming);
+}
+
+static void on_stream_want(void *ctx) {
+    struct streaming *streaming = ctx;
+    buffer_reset(&streaming->call->answer);
+    streaming->busy = workers_push(workers_of(streaming->api, streaming->call), streaming->call);
+    if (!streaming->busy)
+        stream_cut(streaming->stream);
+}
+
+static void on_stream_gone(void *ctx) {
+    struct streaming *streaming = ctx;
+    streaming->gone = true;
+    if (!streaming->busy)
+        end_stream(streaming);
+}
+
+static void feed_stream(struct streaming *streaming) {
+    struct call *call = streaming->call;
+    streaming->busy = false;
+    if (streaming->gone)
+        end_stream(streaming);
+    else if (call->stream.failed || call->answer.overflowed)
+        stream_cut(streaming->stream);
+    else
+        stream_feed(streaming->stream, &call->answer, !call->stream.next);
+}
+
+static void begin_stream(struct api *api, struct call *call) {
+    struct streaming *streaming = mem_calloc(1, sizeof(*streaming));
+    streaming->api = api;
+    streaming->call = call;
+    call->stream.owner = streaming;
+    call->stream.begun = true;
+    call->path = arena_span(call->arena, call->path); /* the request may be gone before the call */
+    streaming->stream =
+        request_respond_fed(call->request, call->status, call->type, on_stream_want, on_stream_gone, streaming);
+    feed_stream(streaming);
+}
+
+/* The end of a call, in the loop, or of its first piece. */
 static void finish(struct api *api, struct call *call) {
     int64_t took_us = clock_mono_us() - call->began_us;
-    log_call(call, took_us);
+    if (!call->stream.next)
+        log_call(call, took_us);
     metric_observe(api->seconds, (double)took_us / 1e6);
     metric_add(api->classes[call->status / 100 - 2], 1);
     for (size_t i = 0; i < call->header_count; i++)
         request_set_header(call->request, call->headers[i].name, call->headers[i].value);
     request_set_header(call->request, "Cache-Control", "no-store");
+    if (call->stream.next) {
+        begin_stream(api, call);
+        return;
+    }
     request_respond(call->request, call->status, call->type, buffer_view(&call->answer));
     call_free(&call);
 }
@@ -109,8 +171,12 @@ static void on_answers(void *ctx, struct queue_node *first) {
     struct api *api = ctx;
     for (struct queue_node *next; first; first = next) {
         next = first->next;
-        workers_done(workers_of(api, (struct call *)first));
-        finish(api, (struct call *)first);
+        struct call *call = (struct call *)first;
+        workers_done(workers_of(api, call));
+        if (call->stream.begun)
+            feed_stream(call->stream.owner);
+        else
+            finish(api, call);
     }
 }
 
@@ -127,6 +193,7 @@ static void on_request(void *ctx, struct request *request) {
     call->settings = api->settings;
     call->keyring = api->keyring;
     call->publisher = api->publisher;
+    call->prober = api->prober;
     const struct route *route;
     struct buffer allow;
     buffer_init(&allow, 256);
@@ -163,10 +230,6 @@ static void stepped(struct api *api, enum step step) {
 static void on_lingered(void *ctx) {
     stepped(ctx, STEP_DONE);
 }
-static struct workers *workers_of(const struct api *api, const struct call *call) {
-    return call->route->flags & CALL_SLOW ? api->slow_workers : api->workers;
-}
-
 
 static void on_controls(void *ctx, struct queue_node *first) {
     struct api *api = ctx;
@@ -189,7 +252,6 @@ static void step(struct api *api, struct control *control, enum step asked, enum
         pthread_cond_wait(&api->stepped, &api->lock);
     pthread_mutex_unlock(&api->lock);
 }
-    call->prober = api->prober;
 
 enum status api_new(const struct settings *settings, struct api **ret_api, struct error *error) {
     struct keyring *keyring;
@@ -200,7 +262,10 @@ enum status api_new(const struct settings *settings, struct api **ret_api, struc
     if (status != STATUS_OK)
         return status;
     status = publisher_new(&kafka, &publisher, error);
+    if (status == STATUS_OK)
+        status = prober_new(settings, &prober, error);
     if (status != STATUS_OK) {
+        publisher_free(&publisher);
         keyring_free(&keyring);
         return status;
     }
@@ -209,6 +274,7 @@ enum status api_new(const struct settings *settings, struct api **ret_api, struc
     api->settings = settings;
     api->keyring = keyring;
     api->publisher = publisher;
+    api->prober = prober;
     api->auth = auth_new();
     CHECK(pthread_mutex_init(&api->lock, NULL) == 0 && pthread_cond_init(&api->stepped, NULL) == 0);
     api->loop = loop_new("api");
@@ -221,6 +287,9 @@ enum status api_new(const struct settings *settings, struct api **ret_api, struc
                                    .count = WORKERS,
                                    .max_pending = MAX_PENDING};
     api->workers = workers_new(&own);
+    own.count = SLOW_WORKERS;
+    own.max_pending = SLOW_MAX_PENDING;
+    api->slow_workers = workers_new(&own);
     make_router(api);
     make_metrics(api);
     *ret_api = api;
@@ -233,7 +302,9 @@ void api_free(struct api **api_ptr) {
     if (!api)
         return;
     CHECK(!api->server);
+    workers_free(&api->slow_workers);
     workers_free(&api->workers);
+    prober_free(&api->prober);
     publisher_free(&api->publisher);
     loop_timer_free(&api->linger);
     queue_free(&api->controls);
@@ -258,11 +329,11 @@ enum status api_start(struct api *api, struct error *error) {
     if (status == STATUS_OK)
         status = server_open(api->loop, &own, &api->server, error);
     if (status != STATUS_OK)
-    if (status == STATUS_OK)
-        status = prober_new(settings, &prober, error);
         return status;
     publisher_start(api->publisher);
+    prober_start(api->prober);
     workers_start(api->workers);
+    workers_start(api->slow_workers);
     loop_start(api->loop);
     log_info("api", "answering", LOG_TEXT("listen", api->settings->api_listen), LOG_INT("port", api_port(api)));
     return STATUS_OK;
@@ -270,11 +341,13 @@ enum status api_start(struct api *api, struct error *error) {
 
 void api_stop(struct api *api, int64_t drain_ms) {
     if (!api->server)
-    api->prober = prober;
         return;
     step(api, &api->quiesce, STEP_QUIESCE, STEP_QUIESCE);
     publisher_quiesce(api->publisher, drain_ms);
+    prober_quiesce(api->prober, drain_ms);
     workers_stop(api->workers, drain_ms);
+    workers_stop(api->slow_workers, drain_ms);
+    prober_stop(api->prober);
     publisher_stop(api->publisher);
     step(api, &api->wait, STEP_LINGER, STEP_DONE);
     loop_stop(api->loop);
@@ -283,15 +356,5 @@ void api_stop(struct api *api, int64_t drain_ms) {
 }
 
 int api_port(const struct api *api) {
-    own.count = SLOW_WORKERS;
-    own.max_pending = SLOW_MAX_PENDING;
-    api->slow_workers = workers_new(&own);
     return server_port(api->server);
 }
-    workers_free(&api->slow_workers);
-    prober_free(&api->prober);
-    prober_start(api->prober);
-    workers_start(api->slow_workers);
-    prober_quiesce(api->prober, drain_ms);
-    workers_stop(api->slow_workers, drain_ms);
-    prober_stop(api->prober);

@@ -59,7 +59,28 @@ struct call *call_new(struct request *request) {
     return call;
 }
 
+void call_stream(struct call *call, call_piece_fn *next, call_piece_free_fn *free, void *state) {
+    CHECK(call->status && !call->stream.next);
+    call->stream.next = next;
+    call->stream.free = free;
+    call->stream.state = state;
+}
+
+void call_stream_end(struct call *call) {
+    call->stream.next = NULL;
+}
+
+void call_stream_fail(struct call *call, const struct error *error) {
+    log_warn("api", "an answer could not be finished", LOG_SPAN("method", call->method), LOG_SPAN("path", call->path),
+             LOG_TEXT("error", error->text), LOG_TEXT("request_id", call->id));
+    call->stream.failed = true;
+}
+
 void call_reset(struct call *call) {
+    if (call->stream.state)
+        call->stream.free(call->stream.state);
+    call->stream.state = NULL;
+    call->stream.next = NULL;
     if (call->json)
         json_decref(call->json);
     if (call->errors)
@@ -189,6 +210,11 @@ static void answer_problem(struct call *call, int status, const char *code, cons
     json_t *problem = json_pack("{s:s, s:s, s:i, s:o, s:s, s:o}", "type", "about:blank", "title", title_of(status),
                                 "status", status, "detail", clean_text(detail), "code", code, "errors", errors);
     CHECK(problem);
+    unsigned flags = call->route ? call->route->flags : 0;
+    if (flags & CALL_SUCCESS)
+        json_object_set_new(problem, "success", json_false());
+    if (flags & CALL_MESSAGE)
+        json_object_set_new(problem, "message", clean_text(detail));
     call_answer_json(call, status, problem);
     call->type = "application/problem+json";
 }
@@ -210,11 +236,6 @@ void call_field_error(struct call *call, const char *field, const char *message,
     va_end(args);
     if (!call->errors)
         call->errors = json_array();
-    unsigned flags = call->route ? call->route->flags : 0;
-    if (flags & CALL_SUCCESS)
-        json_object_set_new(problem, "success", json_false());
-    if (flags & CALL_MESSAGE)
-        json_object_set_new(problem, "message", clean_text(detail));
     if (json_array_size(call->errors) < ERRORS_MAX)
         json_array_append_new(call->errors,
                               json_pack("{s:o, s:o}", "field", clean_text(field), "message", clean_text(text)));

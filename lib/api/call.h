@@ -19,13 +19,13 @@ struct settings;
 typedef void call_fn(struct call *call);
 
 enum call_flag {
-    CALL_PUBLIC = 1,            /* without a key */
-    CALL_BODY = 2,              /* wants a JSON object */
-    CALL_BODY_MAY = 4,          /* takes one, or none */
-    CALL_SECRET_READ = 8,       /* a GET that a read-only key may not do */
-    CALL_BODY_UNREAD = 16,      /* wants JSON that the handler reads itself, from `body` */
-    CALL_AT_ONCE = 32,          /* answered by the loop itself: it has no database and waits for nothing; public */
-    CALL_ADMIN = 64,            /* for admin keys alone */
+    CALL_PUBLIC = 1,             /* without a key */
+    CALL_BODY = 2,               /* wants a JSON object */
+    CALL_BODY_MAY = 4,           /* takes one, or none */
+    CALL_SECRET_READ = 8,        /* a GET that a read-only key may not do */
+    CALL_BODY_UNREAD = 16,       /* wants JSON that the handler reads itself, from `body` */
+    CALL_AT_ONCE = 32,           /* answered by the loop itself: it has no database and waits for nothing; public */
+    CALL_ADMIN = 64,             /* for admin keys alone */
     CALL_WORKSPACE_MAY_BE = 128, /* an admin key may name a workspace that is not there */
     CALL_SLOW = 256,             /* may wait for somebody else's server: has workers of its own */
     CALL_MESSAGE = 512,          /* of a dialect: an error has a `message` too */
@@ -39,6 +39,11 @@ struct api_route {
     unsigned flags; /* enum call_flag */
 };
 
+/* In a worker, any one, each time that the client can take more: appends the next piece to `answer`, and says when it
+ * was the last (call_stream_end) or can't be made (call_stream_fail). */
+typedef void call_piece_fn(struct call *call, void *state);
+typedef void call_piece_free_fn(void *state);
+
 #define CALL_MAX_QUERY 32
 #define CALL_MAX_HEADERS 4
 
@@ -49,12 +54,12 @@ struct call {
     const struct settings *settings;
     const struct keyring *keyring;
     struct publisher *publisher;
+    struct prober *prober;
     int64_t began_us;
     struct arena *arena; /* for whatever lives as long as the call */
 
     /* What came. */
     const char *id; /* x-request-id */
-    struct prober *prober;
     struct span method, path;
     struct route_params params;
     struct span query_names[CALL_MAX_QUERY], query_values[CALL_MAX_QUERY];
@@ -81,6 +86,14 @@ struct call {
         const char *name, *value;
     } headers[CALL_MAX_HEADERS];
     size_t header_count;
+    struct {
+        call_piece_fn *next; /* NULL: `answer` is the end */
+        call_piece_free_fn *free;
+        void *state;
+        bool begun;  /* the first piece is on its way to the client */
+        bool failed; /* the client is cut off */
+        void *owner; /* api.c's */
+    } stream;
 };
 
 /* In the loop. Fills in what came; the request must not be answered before the call is freed. */
@@ -106,6 +119,11 @@ void call_answer_empty(struct call *call, int status);
 /* Appends to the answer's body, for what is written piece by piece; call_answer_text then ends it. */
 void call_write_json(struct call *call, const struct json_t *json);
 void call_answer_text(struct call *call, int status, const char *type);
+
+/* The answer so far is the first piece, and more will come; state is taken. After call_answer_text. */
+void call_stream(struct call *call, call_piece_fn *next, call_piece_free_fn *free, void *state);
+void call_stream_end(struct call *call);
+void call_stream_fail(struct call *call, const struct error *error);
 
 /* application/problem+json. code: a word for programs. Replaces an answer that was begun. */
 void call_problem(struct call *call, int status, const char *code, const char *detail, ...) PRINTF(4, 5);

@@ -9,11 +9,19 @@ typedef void routes_each_fn(void *ctx, const struct api_route *route);
 size_t routes_each(routes_each_fn *fn, void *ctx);
 
 const struct api_route *program_routes(size_t *ret_count);
+const struct api_route *workspace_routes(size_t *ret_count);
+const struct api_route *key_routes(size_t *ret_count);
+const struct api_route *audit_routes(size_t *ret_count);
+const struct api_route *rejected_routes(size_t *ret_count);
 const struct api_route *subscription_routes(size_t *ret_count);
 const struct api_route *event_type_routes(size_t *ret_count);
 const struct api_route *resend_routes(size_t *ret_count);
 const struct api_route *job_routes(size_t *ret_count);
+const struct api_route *log_routes(size_t *ret_count);
 const struct api_route *event_routes(size_t *ret_count);
-
 const struct api_route *test_routes(size_t *ret_count);
+const struct api_route *seleqt_routes(size_t *ret_count);
+const struct api_route *saleshandy_routes(size_t *ret_count);
+const struct api_route *kakiyo_routes(size_t *ret_count);
+
 #endif

@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "core/log.h"
 #include "db/migrate.h"
+#include "store/audit.h"
 #include <jansson.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -217,6 +218,17 @@ static bool check_body(struct call *call) {
     return true;
 }
 
+/* What a call changes, it changes for its key (store/audit.h). */
+static bool begin_audit(struct call *call) {
+    struct error error;
+    if (strcmp(call->route->method, "GET") == 0)
+        return true;
+    enum status status = audit_begin(call->connection, &call->grant.id, call->id, &error);
+    if (status != STATUS_OK)
+        call_failed(call, status, &error);
+    return status == STATUS_OK;
+}
+
 /* False: the database could not be reached, and the call is answered so. */
 static bool try_answer(struct worker *worker, struct call *call, bool *ret_began) {
     struct error error;
@@ -227,7 +239,8 @@ static bool try_answer(struct worker *worker, struct call *call, bool *ret_began
     }
     call->connection = worker->connection;
     bool public = call->route->flags & CALL_PUBLIC;
-    if (public || (check_key(worker, call) && check_workspace(call) && check_rights(call) && check_body(call))) {
+    if (public || (check_key(worker, call) && check_workspace(call) && check_rights(call) && check_body(call) &&
+                   begin_audit(call))) {
         *ret_began = true;
         call->route->fn(call);
     }
@@ -236,6 +249,16 @@ static bool try_answer(struct worker *worker, struct call *call, bool *ret_began
         return true;
     note_away(worker->workers, true, "the connection was lost");
     return false;
+}
+
+/* The next piece of an answer that has begun: nothing is left to be refused. */
+static void go_on(struct worker *worker, struct call *call) {
+    struct error error;
+    call->connection = worker->connection;
+    if (connect_worker(worker, &error) == STATUS_OK)
+        call->stream.next(call, call->stream.state);
+    else
+        call_stream_fail(call, &error);
 }
 
 /* What only reads, and what has not begun to write, is tried once more on a new connection. */
@@ -268,7 +291,10 @@ static void *run(void *ctx) {
     prctl(PR_SET_NAME, "api worker");
     struct call *call;
     while ((call = take(workers))) {
-        answer(worker, call);
+        if (call->stream.begun)
+            go_on(worker, call);
+        else
+            answer(worker, call);
         queue_push(workers->settings.answers, &call->node);
     }
     pthread_mutex_lock(&workers->lock);

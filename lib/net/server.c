@@ -46,14 +46,21 @@ struct request {
     bool answered;
     int status;
     struct MHD_Response *response; /* answered, and not queued yet */
+    struct stream *stream;         /* its answer, when that is fed */
 };
 
 struct stream {
-    request_stream_fn *next;
+    request_stream_fn *next; /* NULL: it is fed */
+    request_stream_want_fn *want;
     request_stream_end_fn *end;
     void *ctx;
     struct buffer chunk;
     size_t sent; /* of the chunk */
+    /* Fed. */
+    struct request *request;
+    bool wanted;    /* a chunk is owed */
+    bool suspended; /* until it comes */
+    bool last, cut; /* what comes after the chunk: the end, a cut */
 };
 
 struct server {
@@ -316,6 +323,8 @@ void server_close(struct server **server_pointer) {
     TAILQ_FOREACH (request, &server->requests, entry) {
         if (request->suspended)
             refuse(request, 503, "Service Unavailable", "The server is shutting down.", "shutting_down");
+        else if (request->stream)
+            stream_cut(request->stream);
     }
     CHECK(MHD_run(server->daemon) == MHD_YES);
     loop_watch_free(&server->watch);
@@ -414,16 +423,31 @@ void request_respond(struct request *request, int status, const char *content_ty
            MHD_create_response_from_buffer(len, (void *)(uintptr_t)(len ? body.data : ""), MHD_RESPMEM_MUST_COPY));
 }
 
+/* False: there is none now, and the connection waits for it. */
+static bool has_fed_chunk(struct stream *stream) {
+    if (!stream->last && !stream->cut && !stream->wanted) {
+        stream->wanted = true;
+        stream->want(stream->ctx);
+    }
+    if (stream->chunk.len > 0 || stream->last || stream->cut)
+        return true;
+    stream->suspended = true;
+    MHD_suspend_connection(stream->request->connection);
+    return false;
+}
+
 static ssize_t on_read(void *ctx, uint64_t position, char *out, size_t max) {
     (void)position;
     struct stream *stream = ctx;
     if (stream->sent == stream->chunk.len) {
         buffer_reset(&stream->chunk);
         stream->sent = 0;
-        if (!stream->next(stream->ctx, &stream->chunk) || stream->chunk.overflowed)
+        if (!stream->next && !has_fed_chunk(stream))
+            return 0;
+        if ((stream->next && !stream->next(stream->ctx, &stream->chunk)) || stream->chunk.overflowed)
             return MHD_CONTENT_READER_END_WITH_ERROR;
         if (stream->chunk.len == 0)
-            return MHD_CONTENT_READER_END_OF_STREAM;
+            return stream->cut ? MHD_CONTENT_READER_END_WITH_ERROR : MHD_CONTENT_READER_END_OF_STREAM;
     }
     size_t len = stream->chunk.len - stream->sent;
     if (len > max)
@@ -450,4 +474,44 @@ void request_respond_stream(struct request *request, int status, const char *con
     buffer_init(&stream->chunk, STREAM_CHUNK_MAX_BYTES);
     answer(request, status, content_type,
            MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK_BYTES, on_read, stream, on_stream_free));
+}
+
+struct stream *request_respond_fed(struct request *request, int status, const char *content_type,
+                                   request_stream_want_fn *want, request_stream_end_fn *end, void *ctx) {
+    struct stream *stream = mem_calloc(1, sizeof(*stream));
+    stream->want = want;
+    stream->end = end;
+    stream->ctx = ctx;
+    stream->request = request;
+    request->stream = stream;
+    buffer_init(&stream->chunk, 1);
+    answer(request, status, content_type,
+           MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK_BYTES, on_read, stream, on_stream_free));
+    return stream;
+}
+
+static void go_on(struct stream *stream) {
+    stream->wanted = false;
+    if (!stream->suspended)
+        return;
+    stream->suspended = false;
+    MHD_resume_connection(stream->request->connection);
+    loop_timer_start(stream->request->server->timer, 0);
+}
+
+void stream_feed(struct stream *stream, struct buffer *chunk, bool last) {
+    CHECK(stream->sent == stream->chunk.len && !stream->last && !stream->cut);
+    struct buffer empty = stream->chunk;
+    stream->chunk = *chunk;
+    *chunk = empty;
+    chunk->max_bytes = stream->chunk.max_bytes;
+    buffer_reset(chunk);
+    stream->sent = 0;
+    stream->last = last;
+    go_on(stream);
+}
+
+void stream_cut(struct stream *stream) {
+    stream->cut = true;
+    go_on(stream);
 }

@@ -198,26 +198,22 @@ static size_t covering(const struct log_query *query, const struct log_group *gr
 }
 
 /* Where every row of a stretch fits, or what fits has an index of its own, none is looked at in vain. */
-static bool is_dense(const struct log_query *query, const struct log_group *group) {
+static bool is_dense(const struct log_query *query) {
     const struct log_filter *filter = &query->filter;
-    bool other = filter->event_type.data || filter->error_code.data || filter->status_low || filter->given_up >= 0 ||
-                 filter->test == 0;
-    if (filter->test == 1)
-        return true;
-    if (query->settings.order == LOG_BY_EVENT_TYPE || query->settings.order == LOG_BY_STATUS_CODE)
-        return false;
-    bool status = filter->delivery_status.data || query->settings.order == LOG_BY_DELIVERY_STATUS;
-    return !other && (!status || group->successes);
+    return query->settings.order == LOG_BY_TIME && !filter->event_type.data && !filter->delivery_status.data &&
+           !filter->error_code.data && !filter->status_low && filter->given_up < 0 && filter->test != 0;
 }
 
 /* Refines until what the next read looks through is fine enough; ret_count: so many stretches it takes. */
 static enum status prepare(struct log_query *query, struct connection *connection, struct log_group *group, int max,
                            size_t *ret_count, struct error *error) {
     for (;;) {
+        if (query->has_key)
+            pass_by_key(query, group);
         skip_blocks(query, group);
         *ret_count = covering(query, group, query->skip + max);
         size_t first = query->block, end = first + *ret_count;
-        bool dense = is_dense(query, group) && query->skip <= SKIP_AT_ONCE;
+        bool dense = is_dense(query) && query->skip <= SKIP_AT_ONCE;
         while (first < end && (dense || group->blocks[first].level <= LOG_ROLLUP_MINUTE))
             first++;
         if (first == end)

@@ -84,4 +84,8 @@ void log_query_place(const struct log_query *query, const struct log_query_row *
 MUST_USE enum status log_query_find(struct connection *connection, struct span workspace_id, const struct uuid *id,
                                     struct result **ret_rows, struct error *error);
 
+/* Whether the log has rows of a subscription, also of one that is gone. */
+MUST_USE enum status log_query_has_subscription(struct connection *connection, struct span workspace_id,
+                                                const struct uuid *subscription_id, bool *ret_has, struct error *error);
+
 #endif

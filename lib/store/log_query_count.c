@@ -6,7 +6,7 @@
  */
 #include "base/memory.h"
 #include "store/log_query_private.h"
-#include <stdio.h>
+#include <stdlib.h>
 
 #define MINUTE_US INT64_C(60000000)
 #define HOUR_US (60 * MINUTE_US)

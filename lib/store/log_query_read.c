@@ -227,3 +227,20 @@ enum status log_query_find(struct connection *connection, struct span workspace_
     *ret_rows = rows;
     return STATUS_OK;
 }
+
+enum status log_query_has_subscription(struct connection *connection, struct span workspace_id,
+                                       const struct uuid *subscription_id, bool *ret_has, struct error *error) {
+    static const struct statement HAS = {
+        "SELECT EXISTS (SELECT FROM delivery_logs WHERE subscription_id = $2 AND workspace_id = $1)"};
+    struct params params;
+    struct result *rows = NULL;
+    params_init(&params);
+    params_text(&params, workspace_id);
+    params_uuid(&params, subscription_id);
+    enum status status = connection_run(connection, &HAS, &params, &rows, error);
+    params_deinit(&params);
+    if (status == STATUS_OK)
+        *ret_has = result_bool(rows, 0, 0);
+    result_free(&rows);
+    return status;
+}
