@@ -313,8 +313,12 @@ static int by_subscription(const void *a, const void *b) {
 /* Member rows are made here and not before: a large event with many subscribers is written once for each of them. */
 static enum status write_members(struct recorder *recorder, struct error *error) {
     struct gathering *gathering = recorder->gathering;
-    enum status status = STATUS_OK;
+    int64_t first_seq = 0;
     buffer_reset(&gathering->rows);
+    if (gathering->left_count == 0)
+        return STATUS_OK;
+    enum status status = batches_next_seq(recorder->connection, &first_seq, error);
+    schedule_changes_first_seq(recorder->schedule, first_seq);
     for (size_t i = 0; i < gathering->left_count && status == STATUS_OK; i++) {
         const struct delivery *delivery = gathering->left[i].delivery;
         struct schedule_key endpoint = {delivery->event->workspace_id, delivery->subscription->id, UUID_NIL};

@@ -45,6 +45,16 @@ static enum status copy(struct connection *connection, const char *sql, struct s
     return rows.len == 0 ? STATUS_OK : connection_copy(connection, sql, rows, &copied, error);
 }
 
+enum status batches_next_seq(struct connection *connection, int64_t *ret_seq, struct error *error) {
+    static const struct statement NEXT = {"SELECT last_value + is_called::int FROM batch_members_seq_seq"};
+    struct result *result = NULL;
+    enum status status = connection_run(connection, &NEXT, NULL, &result, error);
+    if (status == STATUS_OK)
+        *ret_seq = result_int(result, 0, 0);
+    result_free(&result);
+    return status;
+}
+
 enum status batches_copy_members(struct connection *connection, struct span rows, struct error *error) {
     return copy(connection,
                 "COPY batch_members (workspace_id, subscription_id, event_key, activation, arrived_at, topic, part, "
@@ -82,20 +92,24 @@ enum status batches_halve(struct connection *connection, struct span workspace_i
 struct closing {
     struct batches_closing wanted; /* its key first */
     struct uuid batch;
+    int64_t first_seq; /* its members have no smaller one */
     int64_t taken, taken_bytes;
 };
+
+#define CLOSING_NUMBERS 7
 
 /* The columns that the three statements need, each as an array. */
 struct closing_arrays {
     struct key_arrays keys;
-    struct param_array numbers[6];
+    struct param_array numbers[CLOSING_NUMBERS];
     struct param_array batches, at_once;
 };
 
 static void arrays_open(struct closing_arrays *arrays, const struct closing *closings, size_t count) {
-    static const enum param_type TYPES[] = {PARAM_INT2, PARAM_INT4, PARAM_INT8, PARAM_INT8, PARAM_INT8, PARAM_INT8};
+    static const enum param_type TYPES[] = {PARAM_INT2, PARAM_INT4, PARAM_INT8, PARAM_INT8,
+                                            PARAM_INT8, PARAM_INT8, PARAM_INT8};
     key_arrays_init(&arrays->keys, count);
-    for (size_t i = 0; i < 6; i++)
+    for (size_t i = 0; i < CLOSING_NUMBERS; i++)
         array_init(&arrays->numbers[i], TYPES[i], 12 * (count + 2));
     array_init(&arrays->batches, PARAM_UUID, 20 * (count + 2));
     array_init(&arrays->at_once, PARAM_BOOL, 12 * (count + 2));
@@ -105,9 +119,10 @@ static void arrays_open(struct closing_arrays *arrays, const struct closing *clo
         array_int2(&arrays->numbers[0], (int16_t)subscription_bucket(key->workspace_id, &key->subscription_id));
         array_int4(&arrays->numbers[1], closings[i].wanted.max_events);
         array_int8(&arrays->numbers[2], closings[i].wanted.max_bytes);
-        array_int8(&arrays->numbers[3], closings[i].wanted.wait_ms);
-        array_int8(&arrays->numbers[4], closings[i].taken);
-        array_int8(&arrays->numbers[5], closings[i].taken_bytes);
+        array_int8(&arrays->numbers[3], closings[i].first_seq);
+        array_int8(&arrays->numbers[4], closings[i].wanted.wait_ms);
+        array_int8(&arrays->numbers[5], closings[i].taken);
+        array_int8(&arrays->numbers[6], closings[i].taken_bytes);
         array_uuid(&arrays->batches, &closings[i].batch);
         array_bool(&arrays->at_once, closings[i].wanted.at_once);
     }
@@ -115,7 +130,7 @@ static void arrays_open(struct closing_arrays *arrays, const struct closing *clo
 
 static void arrays_close(struct closing_arrays *arrays) {
     key_arrays_deinit(&arrays->keys);
-    for (size_t i = 0; i < 6; i++)
+    for (size_t i = 0; i < CLOSING_NUMBERS; i++)
         array_deinit(&arrays->numbers[i]);
     array_deinit(&arrays->batches);
     array_deinit(&arrays->at_once);
@@ -126,8 +141,9 @@ static void arrays_close(struct closing_arrays *arrays) {
 /* Keeps those of the closings, in their order, whose closers are locked now. */
 static enum status lock(struct connection *connection, struct closing *closings, size_t *count, struct error *error) {
     static const struct statement LOCK = {
-        "SELECT k.n FROM unnest($1::text[], $2::uuid[], $3::bool[]) WITH ORDINALITY k(w, s, at_once, n) "
-        "JOIN schedule s ON s.workspace_id = k.w AND s.subscription_id = k.s AND s.row_key = " NIL
+        "SELECT k.n, s.record_offset FROM unnest($1::text[], $2::uuid[], $3::bool[]) "
+        "WITH ORDINALITY k(w, s, at_once, n) JOIN schedule s ON s.workspace_id = k.w AND s.subscription_id = k.s AND "
+        "s.row_key = " NIL
         " WHERE s.kind = 2 AND (k.at_once OR s.due_at <= clock_timestamp()) FOR UPDATE OF s SKIP LOCKED"};
     struct closing_arrays arrays;
     struct params params;
@@ -140,8 +156,11 @@ static enum status lock(struct connection *connection, struct closing *closings,
     enum status status = connection_run(connection, &LOCK, &params, &result, error);
     if (status == STATUS_OK) {
         size_t kept = 0;
-        for (int row = 0; row < result_rows(result); row++)
-            locked[result_int(result, row, 0) - 1] = true;
+        for (int row = 0; row < result_rows(result); row++) {
+            size_t place = (size_t)result_int(result, row, 0) - 1;
+            locked[place] = true;
+            closings[place].first_seq = result_int(result, row, 1);
+        }
         for (size_t i = 0; i < *count; i++)
             if (locked[i])
                 closings[kept++] = closings[i];
@@ -158,12 +177,13 @@ static enum status take(struct connection *connection, struct closing *closings,
                         const struct partition_bounds *bounds, int *ret_made, struct error *error) {
     static const struct statement TAKE = {
         "WITH c AS MATERIALIZED (SELECT * FROM unnest($1::text[], $2::uuid[], $3::int2[], $4::int4[], $5::int8[], "
-        "$6::uuid[]) WITH ORDINALITY c(w, s, bucket, max_events, max_bytes, batch, n)), "
+        "$6::int8[], $7::uuid[]) WITH ORDINALITY c(w, s, bucket, max_events, max_bytes, first_seq, batch, n)), "
         "first AS MATERIALIZED (SELECT c.w, c.s, c.n, p.seq FROM c CROSS JOIN LATERAL (SELECT x.seq, "
         "row_number() OVER (ORDER BY x.seq) AS place, sum(x.bytes) OVER (ORDER BY x.seq) AS total "
         "FROM (SELECT m.seq, m.bytes FROM batch_members m WHERE m.workspace_id = c.w AND m.subscription_id = c.s "
-        "AND m.activation = (SELECT o.activation FROM batch_members o WHERE o.workspace_id = c.w "
-        "AND o.subscription_id = c.s ORDER BY o.seq LIMIT 1) ORDER BY m.seq LIMIT c.max_events) x) p "
+        "AND m.seq >= c.first_seq AND m.activation = (SELECT o.activation FROM batch_members o "
+        "WHERE o.workspace_id = c.w AND o.subscription_id = c.s AND o.seq >= c.first_seq ORDER BY o.seq LIMIT 1) "
+        "ORDER BY m.seq LIMIT c.max_events) x) p "
         "WHERE p.place = 1 OR p.total <= c.max_bytes), "
         "taken AS (DELETE FROM batch_members m USING first f WHERE m.workspace_id = f.w AND m.subscription_id = f.s "
         "AND m.seq = f.seq RETURNING f.n, m.*), "
@@ -177,7 +197,7 @@ static enum status take(struct connection *connection, struct closing *closings,
         "c.batch, c.bucket, 1, m.activation, clock_timestamp(), '', 0, 0, clock_timestamp(), '{}', m.body "
         "FROM made m JOIN c ON c.n = m.n), "
         "noted AS (INSERT INTO batches (created_at, id, workspace_id, subscription_id, event_keys) "
-        "SELECT greatest($7::timestamptz, least(clock_timestamp(), $8::timestamptz)), c.batch, c.w, c.s, m.keys "
+        "SELECT greatest($8::timestamptz, least(clock_timestamp(), $9::timestamptz)), c.batch, c.w, c.s, m.keys "
         "FROM made m JOIN c ON c.n = m.n) SELECT n, members, bytes FROM made"};
     struct closing_arrays arrays;
     struct params params;
@@ -185,7 +205,7 @@ static enum status take(struct connection *connection, struct closing *closings,
     arrays_open(&arrays, closings, count);
     params_init(&params);
     key_arrays_params(&arrays.keys, false, &params);
-    for (size_t i = 0; i < 3; i++)
+    for (size_t i = 0; i < 4; i++)
         params_array(&params, &arrays.numbers[i]);
     params_array(&params, &arrays.batches);
     params_timestamp(&params, bounds->lower_ms);
@@ -210,16 +230,18 @@ static enum status settle(struct connection *connection, const struct closing *c
                           struct error *error) {
     static const struct statement SETTLE = {
         "WITH c AS MATERIALIZED (SELECT * FROM unnest($1::text[], $2::uuid[], $3::int4[], $4::int8[], $5::int8[], "
-        "$6::int8[], $7::int8[], $8::bool[]) c(w, s, max_events, max_bytes, wait, members, bytes, at_once)), "
-        "rest AS MATERIALIZED (SELECT c.*, o.oldest, o.activation FROM c CROSS JOIN LATERAL "
-        "(SELECT min(x.arrived_at) AS oldest, min(x.activation) AS activation FROM (SELECT m.arrived_at, m.activation "
-        "FROM batch_members m WHERE m.workspace_id = c.w AND m.subscription_id = c.s ORDER BY m.seq "
-        "LIMIT c.max_events) x) o), "
+        "$6::int8[], $7::int8[], $8::int8[], $9::bool[]) "
+        "c(w, s, max_events, max_bytes, first_seq, wait, members, bytes, at_once)), "
+        "rest AS MATERIALIZED (SELECT c.*, o.oldest, o.activation, o.seq FROM c CROSS JOIN LATERAL "
+        "(SELECT min(x.arrived_at) AS oldest, min(x.activation) AS activation, min(x.seq) AS seq "
+        "FROM (SELECT m.arrived_at, m.activation, m.seq FROM batch_members m WHERE m.workspace_id = c.w "
+        "AND m.subscription_id = c.s AND m.seq >= c.first_seq ORDER BY m.seq LIMIT c.max_events) x) o), "
         "gone AS (DELETE FROM schedule s USING rest r WHERE s.workspace_id = r.w AND s.subscription_id = r.s "
         "AND s.row_key = " NIL " AND r.oldest IS NULL) "
         "UPDATE schedule s SET members = greatest(s.members - r.members, 1), "
-        "member_bytes = greatest(s.member_bytes - r.bytes, 0), activation = r.activation, part = r.max_events, "
-        "record_offset = r.max_bytes, due_at = CASE WHEN r.at_once OR s.members - r.members >= r.max_events "
+        "member_bytes = greatest(s.member_bytes - r.bytes, 0), activation = r.activation, record_offset = r.seq, "
+        "attempt = least(r.max_events, 32767), part = least(r.max_bytes, 2147483647), due_at = CASE WHEN r.at_once OR "
+        "s.members - r.members >= r.max_events "
         "OR s.member_bytes - r.bytes >= r.max_bytes THEN clock_timestamp() "
         "ELSE r.oldest + r.wait * interval '1 ms' END FROM rest r WHERE s.workspace_id = r.w "
         "AND s.subscription_id = r.s AND s.row_key = " NIL " AND r.oldest IS NOT NULL "
@@ -230,7 +252,7 @@ static enum status settle(struct connection *connection, const struct closing *c
     arrays_open(&arrays, closings, count);
     params_init(&params);
     key_arrays_params(&arrays.keys, false, &params);
-    for (size_t i = 1; i < 6; i++)
+    for (size_t i = 1; i < CLOSING_NUMBERS; i++)
         params_array(&params, &arrays.numbers[i]);
     params_array(&params, &arrays.at_once);
     enum status status = connection_run(connection, &SETTLE, &params, &result, error);
@@ -255,7 +277,9 @@ enum status batches_close(struct connection *connection, const struct batches_cl
     for (size_t i = 0; i < count; i++)
         kept[i] = (struct closing){.wanted = closings[i], .batch = uuid_new(clock_wall_ms())};
     qsort(kept, count, sizeof(kept[0]), by_key);
-    enum status status = connection_exec(connection, "BEGIN", error);
+    /* Flushes wait for what is locked here: a process that is frozen in between must not keep it for long. */
+    enum status status =
+        connection_exec(connection, "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '3s'", error);
     if (status == STATUS_OK)
         status = lock(connection, kept, &count, error);
     if (status == STATUS_OK && count)

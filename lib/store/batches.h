@@ -29,6 +29,8 @@
  * `scratch` is overwritten. */
 void batches_member_row(struct buffer *rows, const struct schedule_key *endpoint, const struct event *event,
                         int64_t activation, int64_t arrived_at_ms, struct buffer *scratch);
+/* No member that is copied after this has a smaller seq: for schedule_changes_first_seq. */
+MUST_USE enum status batches_next_seq(struct connection *connection, int64_t *ret_seq, struct error *error);
 MUST_USE enum status batches_copy_members(struct connection *connection, struct span rows, struct error *error);
 
 /* Appends the row of `batches` for a batch that gets a row in the schedule. */

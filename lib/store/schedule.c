@@ -149,6 +149,11 @@ void schedule_changes_members(struct schedule_changes *changes, const struct sch
     changes->members[changes->member_count++] = *members;
 }
 
+void schedule_changes_first_seq(struct schedule_changes *changes, int64_t first_seq) {
+    for (size_t i = 0; i < changes->member_count; i++)
+        changes->members[i].first_seq = first_seq;
+}
+
 static void add_move(struct schedule_changes *changes, const struct move *move) {
     changes->moves = grown(changes->moves, changes->move_count, &changes->move_capacity, sizeof(*move));
     changes->moves[changes->move_count++] = *move;
@@ -212,29 +217,33 @@ static enum status write_holds(struct connection *connection, const struct sched
     return status;
 }
 
-/* A closer keeps under part and record_offset with how many members and bytes its batch is full, since what is inserted
- * has no other way to tell the row that it meets. */
+/* A closer keeps with how many members (attempt) and bytes (part) its batch is full, since what is inserted has no
+ * other way to tell the row that it meets; and where its members begin (record_offset), so that nobody who looks for
+ * them has to pass by those that are gone. */
 static enum status upsert_closers(struct connection *connection, struct params *params, struct error *error) {
     static const struct statement CLOSER = {
-        "INSERT INTO schedule AS s (workspace_id, subscription_id, row_key, kind, event_key, bucket, attempt, "
-        "activation, members, member_bytes, part, record_offset, due_at, topic, record_time, headers, body) "
-        "SELECT w, s, '00000000-0000-0000-0000-000000000000', 2, '00000000-0000-0000-0000-000000000000', bucket, 1, "
-        "activation, members, bytes, max_events, max_bytes, CASE WHEN members >= max_events OR bytes >= max_bytes "
+        "INSERT INTO schedule AS s (workspace_id, subscription_id, row_key, kind, event_key, bucket, attempt, part, "
+        "record_offset, activation, members, member_bytes, due_at, topic, record_time, headers, body) "
+        "SELECT w, s, '00000000-0000-0000-0000-000000000000', 2, '00000000-0000-0000-0000-000000000000', bucket, "
+        "max_events, max_bytes, first_seq, activation, members, bytes, "
+        "CASE WHEN members >= max_events OR bytes >= max_bytes "
         "THEN least(due_at, clock_timestamp()) ELSE due_at END, '', clock_timestamp(), '{}', '' "
-        "FROM unnest($1::text[], $2::uuid[], $3::int2[], $4::int8[], $5::int4[], $6::int8[], $7::int4[], $8::int8[], "
-        "$9::timestamptz[]) n(w, s, bucket, activation, members, bytes, max_events, max_bytes, due_at) "
+        "FROM unnest($1::text[], $2::uuid[], $3::int2[], $4::int8[], $5::int4[], $6::int8[], $7::int2[], $8::int4[], "
+        "$9::timestamptz[], $10::int8[]) "
+        "n(w, s, bucket, activation, members, bytes, max_events, max_bytes, due_at, first_seq) "
         "ON CONFLICT (workspace_id, subscription_id, row_key) DO UPDATE SET members = s.members + excluded.members, "
-        "member_bytes = s.member_bytes + excluded.member_bytes, part = excluded.part, "
-        "record_offset = excluded.record_offset, activation = least(s.activation, excluded.activation), "
-        "due_at = CASE WHEN s.members + excluded.members >= excluded.part "
-        "OR s.member_bytes + excluded.member_bytes >= excluded.record_offset "
+        "member_bytes = s.member_bytes + excluded.member_bytes, attempt = excluded.attempt, part = excluded.part, "
+        "record_offset = least(s.record_offset, excluded.record_offset), "
+        "activation = least(s.activation, excluded.activation), "
+        "due_at = CASE WHEN s.members + excluded.members >= excluded.attempt "
+        "OR s.member_bytes + excluded.member_bytes >= excluded.part "
         "THEN least(s.due_at, excluded.due_at, clock_timestamp()) ELSE least(s.due_at, excluded.due_at) END"};
     return connection_run(connection, &CLOSER, params, NULL, error);
 }
 
 static enum status write_closers(struct connection *connection, struct schedule_changes *changes, struct error *error) {
-    static const enum param_type TYPES[] = {PARAM_INT2, PARAM_INT8, PARAM_INT4,     PARAM_INT8,
-                                            PARAM_INT4, PARAM_INT8, PARAM_TIMESTAMP};
+    static const enum param_type TYPES[] = {PARAM_INT2, PARAM_INT8, PARAM_INT4,      PARAM_INT8,
+                                            PARAM_INT2, PARAM_INT4, PARAM_TIMESTAMP, PARAM_INT8};
     enum { COLUMNS = sizeof(TYPES) / sizeof(TYPES[0]) };
     struct param_array columns[COLUMNS];
     struct key_arrays keys;
@@ -254,9 +263,10 @@ static enum status write_closers(struct connection *connection, struct schedule_
         array_int8(&columns[1], members->activation);
         array_int4(&columns[2], members->count);
         array_int8(&columns[3], members->bytes);
-        array_int4(&columns[4], members->max_events);
-        array_int8(&columns[5], members->max_bytes);
+        array_int2(&columns[4], (int16_t)(members->max_events < INT16_MAX ? members->max_events : INT16_MAX));
+        array_int4(&columns[5], (int32_t)(members->max_bytes < INT32_MAX ? members->max_bytes : INT32_MAX));
         array_timestamp(&columns[6], members->due_at_ms);
+        array_int8(&columns[7], members->first_seq);
     }
     key_arrays_params(&keys, false, &params);
     for (size_t i = 0; i < COLUMNS; i++)

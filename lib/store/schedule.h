@@ -51,8 +51,11 @@ struct schedule_members {
     int64_t due_at_ms; /* wall, by the database's clock */
     int32_t max_events;
     int64_t max_bytes;
+    int64_t first_seq; /* they have no smaller one (batches_next_seq); 0: not known */
 };
 void schedule_changes_members(struct schedule_changes *changes, const struct schedule_members *members);
+/* Sets first_seq of all that were added. */
+void schedule_changes_first_seq(struct schedule_changes *changes, int64_t first_seq);
 
 /* A claimed row is due again in due_in_ms with the next attempt's number; only when its fence is still the given one.
  */

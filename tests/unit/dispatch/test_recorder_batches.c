@@ -58,7 +58,7 @@ static void wait_next(int64_t offset) {
 
 /* What the closer says; null: there is none. */
 #define CLOSER                                                                                                         \
-    "SELECT coalesce(max(members || ' of ' || part || CASE WHEN due_at <= now() THEN ' due' ELSE '' END), 'none') "    \
+    "SELECT coalesce(max(members || ' of ' || attempt || CASE WHEN due_at <= now() THEN ' due' ELSE '' END), 'none') " \
     "FROM schedule WHERE kind = 2"
 
 static void test_full_batches_leave_at_once_and_the_rest_waits(void **state) {
@@ -296,7 +296,7 @@ static void test_activations_and_endpoints_stay_apart(void **state) {
     delivery_free(&delivery);
     expect_sql("SELECT string_agg(record_offset || ':' || activation, ' ' ORDER BY record_offset) FROM batch_members",
                "2:1 5:1");
-    expect_sql("SELECT string_agg(right(subscription_id::text, 1) || ':' || members || ':' || part, ' ' ORDER BY 1) "
+    expect_sql("SELECT string_agg(right(subscription_id::text, 1) || ':' || members || ':' || attempt, ' ' ORDER BY 1) "
                "FROM schedule WHERE kind = 2",
                "1:1:2 2:1:3");
     subscription_unref(&first);

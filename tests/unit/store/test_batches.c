@@ -57,7 +57,11 @@ static enum status write_waiting(struct connection *connection, struct waiting w
                                                         .due_at_ms = arrived_at_ms + waiting.wait_ms,
                                                         .max_events = waiting.max_events ? waiting.max_events : 100,
                                                         .max_bytes = waiting.max_bytes ? waiting.max_bytes : 65536});
+    int64_t first_seq = 0;
     enum status status = connection_exec(connection, "BEGIN", why);
+    if (status == STATUS_OK)
+        status = batches_next_seq(connection, &first_seq, why);
+    schedule_changes_first_seq(changes, first_seq);
     if (status == STATUS_OK)
         status = batches_copy_members(connection, buffer_view(&rows), why);
     if (status == STATUS_OK)
@@ -102,11 +106,13 @@ static struct closed close_one(struct batches_closing closing) {
     "END WHEN 1 THEN 'batch' || CASE WHEN due_at <= now() THEN ' due' ELSE '' END ELSE 'row' END, ', ' "               \
     "ORDER BY kind DESC, row_key) FROM schedule"
 
-/* In each moment, for anybody who looks: members have a closer that counts them, and a closer has members. */
+/* In each moment, for anybody who looks: members have a closer that counts them and begins with them or before, and a
+ * closer has members. */
 #define WRONG                                                                                                          \
-    "SELECT count(*) FROM (SELECT workspace_id, subscription_id, count(*) AS n, sum(bytes) AS b FROM batch_members "   \
-    "GROUP BY 1, 2) m FULL JOIN (SELECT * FROM schedule WHERE kind = 2) s USING (workspace_id, subscription_id) "      \
-    "WHERE s.members IS DISTINCT FROM m.n OR s.member_bytes IS DISTINCT FROM m.b"
+    "SELECT count(*) FROM (SELECT workspace_id, subscription_id, count(*) AS n, sum(bytes) AS b, min(seq) AS seq "     \
+    "FROM batch_members GROUP BY 1, 2) m FULL JOIN (SELECT * FROM schedule WHERE kind = 2) s "                         \
+    "USING (workspace_id, subscription_id) WHERE s.members IS DISTINCT FROM m.n OR s.member_bytes IS DISTINCT FROM "   \
+    "m.b OR s.record_offset > m.seq"
 
 static void test_the_database_makes_the_same_records(void **state) {
     (void)state;
@@ -408,6 +414,38 @@ static void test_halves_take_a_rows_place_only_where_its_fence_is_the_right_one(
     schedule_changes_free(&changes);
 }
 
+/* How many pages of the table of members and its index the last closing read. */
+static int64_t pages_read(void) {
+    pg_fixture_exec(scheduler, "SELECT pg_stat_force_next_flush()");
+    return strtoll(ask("SELECT sum(heap_blks_hit + heap_blks_read + idx_blks_hit + idx_blks_read) FROM "
+                       "pg_statio_all_tables WHERE relname = 'batch_members'"),
+                   NULL, 10);
+}
+
+/* Somebody's old snapshot keeps everything that is gone: closing costs no more than before. */
+static void test_members_that_are_gone_cost_nothing(void **state) {
+    (void)state;
+    struct waiting some = {.endpoint = 1, .count = 50};
+    struct batches_closing closing = closing_of(1);
+    int64_t first = 0, last = 0;
+    pg_fixture_exec(other, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM batch_members");
+    for (int round = 0; round < 60; round++) {
+        some.first_offset = 50 * round;
+        wait_for_batch(some);
+        ASK_IS("SELECT s.record_offset = min(m.seq) FROM schedule s, batch_members m WHERE s.kind = 2 GROUP BY "
+               "s.record_offset",
+               "t");
+        int64_t before = pages_read();
+        assert_int_equal(close_one(closing).made, 1);
+        last = pages_read() - before;
+        first = first ? first : last;
+    }
+    pg_fixture_exec(other, "ROLLBACK");
+    assert_true(first > 0);
+    if (last > 2 * first)
+        fail_msg("%lld pages at first, %lld in the end", (long long)first, (long long)last);
+}
+
 /* ---- many at once ---- */
 
 #define ENDPOINTS 3
@@ -533,6 +571,7 @@ int main(void) {
         BATCHES_TEST(test_a_batch_of_another_day_is_refused_and_nothing_has_changed),
         BATCHES_TEST(test_the_limit_is_halved_once_for_each_version_and_not_below_its_least),
         BATCHES_TEST(test_halves_take_a_rows_place_only_where_its_fence_is_the_right_one),
+        BATCHES_TEST(test_members_that_are_gone_cost_nothing),
         BATCHES_TEST(test_two_write_and_two_close_and_no_member_is_ever_without_its_closer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
