@@ -1,4 +1,5 @@
 """Deliveries sent again on request: what failed, what was missed, one, or what a filter finds (rule C3)."""
+import json
 import random
 import threading
 import time
@@ -182,6 +183,60 @@ def test_an_event_whose_payload_is_gone(ready, receiver, wait_until):
     job = ended(ready, accepted(recover(ready, one)), wait_until)
     assert numbers(job) == ("done", 10, 8, 2) and "payload" in job["error"]
     receiver.wait_for(8, "/hook")
+
+
+# Batches.
+
+
+def batched(installation, receiver, **columns):
+    return installation.insert_subscription(receiver.url("/hook"), delivery_mode="batched", payload_format="raw", **columns)
+
+
+def members(request):
+    return [payload["number"] for payload in json.loads(request.body)]
+
+
+def test_a_batch_that_was_given_up_goes_as_it_went(ready, receiver, wait_until):
+    receiver.on("/hook", Answer(500))
+    one = batched(ready, receiver, batch_max_events=4, batch_max_wait_ms=3600000, retry_schedule_ms=[])
+    ready.wait_in_force()
+    ready.produce(ready.events(8))
+    ready.db.wait_count(2, "delivery_logs", "given_up AND batch_id IS NOT NULL")
+    first = {request.id: request.body for request in receiver.requests("/hook")}
+    receiver.forget()
+    receiver.on("/hook", Answer(200))
+    assert numbers(ended(ready, accepted(recover(ready, one)), wait_until)) == ("done", 2, 2, 0)
+    receiver.wait_for(2, "/hook")
+    ready.db.wait_count(2, "delivery_logs", "delivery_status = 'success' AND replay AND batch_id = event_key")
+    assert {request.id: request.body for request in receiver.requests("/hook")} == first
+    assert ready.db.count("delivery_log_details", "replay") == 8, "its members are shown once"
+    (batch, *_) = first
+    answer = ready.api.post(logs_path() + "/replay", {"since": LONG_AGO, "batch_id": batch})
+    assert numbers(ended(ready, accepted(answer), wait_until)) == ("done", 1, 1, 0)
+    receiver.wait_for(3, "/hook")
+    assert receiver.duplicates("/hook") == {("/hook", batch): 2}
+
+
+def test_what_a_batched_one_missed_comes_in_arrays(ready, receiver, wait_until):
+    one = batched(ready, receiver, batch_max_events=100, batch_max_wait_ms=3600000)
+    ready.subscribe(receiver.url("/other"))
+    ready.wait_in_force()
+    ready.produce(ready.events(3))
+    ready.db.wait("SELECT count(*) = 3 FROM batch_members")
+    ready.change(one, is_enabled=False)
+    ready.db.wait_count(1, "delivery_logs", "delivery_status = 'cancelled' AND batch_id IS NOT NULL")
+    ready.produce(ready.events(4))
+    ready.db.wait_count(4, "events", "%s = ANY(skipped)", one)
+    ready.change(one, is_enabled=True)
+    assert numbers(ended(ready, accepted(recover(ready, one, include="missing")), wait_until)) == ("done", 5, 5, 0)
+    receiver.wait_for(5, "/hook")
+    got = sorted(members(request) for request in receiver.requests("/hook"))
+    assert got[0] == sorted(got[0]) == [1, 2, 3] and got[1:] == [[4], [5], [6], [7]]
+    assert all(request.headers["webhook-batch-size"] == str(len(members(request))) for request in receiver.requests("/hook"))
+    ready.db.wait_count(5, "delivery_logs", "subscription_id = %s AND delivery_status = 'success'", one)
+    assert ready.db.count("delivery_log_details", "replay AND subscription_id = %s", one) == 7
+    assert numbers(ended(ready, accepted(recover(ready, one, include="missing")), wait_until)) == ("done", 0, 0, 0)
+    assert receiver.duplicates("/hook") == {}
 
 
 # What interrupts a job.
