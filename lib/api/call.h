@@ -29,7 +29,8 @@ enum call_flag {
     CALL_WORKSPACE_MAY_BE = 128, /* an admin key may name a workspace that is not there */
     CALL_SLOW = 256,             /* may wait for somebody else's server: has workers of its own */
     CALL_MESSAGE = 512,          /* of a dialect: an error has a `message` too */
-    CALL_SUCCESS = 1024          /* and `success: false` */
+    CALL_SUCCESS = 1024,         /* and `success: false` */
+    CALL_KAFKA = 2048            /* waits for Kafka: has workers of its own */
 };
 
 struct api_route {
