@@ -289,7 +289,7 @@ static void replay_filtered(struct call *call) {
 
 static void replay_one(struct call *call) {
     struct uuid log_id;
-    struct job_delivery delivery;
+    struct job_delivery delivery = {.test = false};
     struct result *rows = NULL;
     struct error error;
     enum status status = uuid_parse(call_param(call, "log_id"), &log_id);

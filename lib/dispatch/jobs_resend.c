@@ -55,7 +55,7 @@ static enum status read_page(struct jobs *jobs, const struct job *job, int max, 
 
 static enum status count_page(struct jobs *jobs, const struct job *job, struct error *error) {
     int max = jobs->resend_page * COUNT_PAGES;
-    struct resend_page page = {NULL};
+    struct resend_page page = {.keys = NULL};
     int64_t count = 0;
     enum status status = read_page(jobs, job, max, &page, error);
     if (status == STATUS_OK)
@@ -71,7 +71,7 @@ static enum status count_page(struct jobs *jobs, const struct job *job, struct e
 
 static enum status make_page(struct jobs *jobs, const struct job *job, enum step *ret_step, int64_t *ret_rows,
                              struct error *error) {
-    struct resend_page page = {NULL};
+    struct resend_page page = {.keys = NULL};
     struct resend_made made = {0};
     bool full = false;
     enum status status = read_page(jobs, job, jobs->resend_page, &page, error);

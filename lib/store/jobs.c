@@ -161,7 +161,8 @@ static enum status find_log_between(struct connection *connection, struct span w
     static const struct statement FIND = {
         "SELECT d.subscription_id, d.created_at, d.test, s.status FROM delivery_logs d LEFT JOIN subscriptions s "
         "ON s.workspace_id = d.workspace_id AND s.id = d.subscription_id AND s.status <> 'deleted' "
-        "WHERE d.workspace_id = $1 AND d.created_at >= $3 AND d.created_at < $4 AND d.id = $2 ORDER BY d.created_at LIMIT 1"};
+        "WHERE d.workspace_id = $1 AND d.created_at >= $3 AND d.created_at < $4 AND d.id = $2 ORDER BY d.created_at "
+        "LIMIT 1"};
     struct params params;
     params_init(&params);
     params_text(&params, workspace_id);

@@ -326,7 +326,7 @@ enum status resend_is_full(struct connection *connection, const struct job *job,
 #define EVENTS                                                                                                         \
     "SELECT l.subscription_id, l.row_key, CASE WHEN o.one THEN l.row_key ELSE l.event_key END AS event_key, "          \
     "CASE WHEN o.one THEN 1 ELSE 0 END AS kind, a.activation, CASE WHEN o.one THEN ARRAY[l.event_key] END AS "         \
-    "members, CASE WHEN o.one THEN '' ELSE e.topic END AS topic, CASE WHEN o.one THEN 0 ELSE e.part END AS part, "    \
+    "members, CASE WHEN o.one THEN '' ELSE e.topic END AS topic, CASE WHEN o.one THEN 0 ELSE e.part END AS part, "     \
     "CASE WHEN o.one THEN 0 ELSE e.record_offset END AS record_offset, e.record_time, "                                \
     "CASE WHEN NOT o.one THEN e.record_key END AS record_key, CASE WHEN o.one THEN '{}' ELSE e.headers END AS "        \
     "headers, CASE WHEN o.one THEN " RECORD_OF_EVENT " ELSE e.body END AS body " LIVE_AND_ACTIVE                       \
@@ -335,7 +335,7 @@ enum status resend_is_full(struct connection *connection, const struct job *job,
 
 /* A batch of which a member is gone is not sent: its id stands for all of them. */
 #define BATCHES                                                                                                        \
-    "SELECT l.subscription_id, l.row_key, l.event_key, 1, a.activation, NULL, '', 0, 0, now(), NULL, '{}', "          \
+    "SELECT l.subscription_id, l.row_key, l.event_key, 1, a.activation, NULL, '', 0, 0, now(), NULL, '{}', "           \
     "m.body " LIVE_AND_ACTIVE                                                                                          \
     "CROSS JOIN LATERAL (SELECT b.event_keys FROM batches b WHERE b.workspace_id = $1 AND b.id = l.event_key "         \
     "LIMIT 1) b CROSS JOIN LATERAL (SELECT count(*) AS n, string_agg(" RECORD_OF_EVENT ", '' ORDER BY u.n) AS body "   \

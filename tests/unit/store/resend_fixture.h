@@ -73,7 +73,7 @@ static inline struct uuid recover_job(const char *include) {
 static inline bool do_step(const struct uuid *owner, int window, int max, bool commit) {
     struct job job;
     struct result *rows = NULL;
-    struct resend_page page = {NULL};
+    struct resend_page page = {.keys = NULL};
     struct resend_made made = {0};
     int64_t count = 0;
     ok(resend_begin(connection, &error));
