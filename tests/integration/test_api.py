@@ -825,9 +825,12 @@ def test_more_than_can_wait_is_refused_at_once(database_only, api):
 
 
 def page_lines():
-    with open(os.path.join(ROOT, "docs", "api.md"), encoding="utf-8") as page:
-        return [line for block in re.findall(r"^```sh\n(.*?)^```$", page.read(), re.MULTILINE | re.DOTALL)
-                for line in block.splitlines() if line.startswith("curl ")]
+    text = ""
+    for name in ("api.md", "dialects.md"):
+        with open(os.path.join(ROOT, "docs", name), encoding="utf-8") as page:
+            text += page.read()
+    return [line for block in re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+            for line in block.splitlines() if line.startswith("curl ")]
 
 
 def logged(installation, workspace, subscription):
@@ -851,14 +854,27 @@ def stored(installation, workspace):
     return key
 
 
+def rejected(installation, workspace):
+    """The id of a rejected event."""
+    number = str(uuid.uuid4())
+    installation.db.execute(
+        "INSERT INTO rejected_events (created_at, id, workspace_id, code, reason, topic, part, record_offset, record_time, headers, "
+        "body) VALUES (now(), %s, %s, 'bad_json', '', %s, 0, 0, now(), '{}', '{')", number, workspace, installation.topic())
+    return number
+
+
 def test_every_line_of_the_page_runs(installation):
     own = installation.api.with_key(installation.key("acme"))
+    admin = installation.api_of(None)
+    assert admin.put("/api/v1/workspaces/acme-old", {}).status == 201
     statuses = []
     for line in page_lines():
         subscription = created(own, "acme")["id"]
         job = own.post(f"{ALL.format('acme')}/{subscription}/recover", {"since": "2026-01-01"}).json["id"] if "$JOB" in line else ""
         env = {"API": own.url, "KEY": own.key, "SUBSCRIPTION": subscription, "JOB": job,
-               "LOG": logged(installation, "acme", subscription), "EVENT": stored(installation, "acme")}
+               "LOG": logged(installation, "acme", subscription), "EVENT": stored(installation, "acme"),
+               "ADMIN": admin.key, "REJECTED": rejected(installation, "acme"),
+               "KEY_ID": own.post("/api/v1/workspaces/acme/keys").json["id"]}
         done = subprocess.run(["bash", "-c", line.replace("curl ", "curl -sS -o /dev/null -w '%{http_code}' ", 1)],
                               env={**base_environment(), **env}, capture_output=True, text=True, timeout=30, check=False)
         assert done.returncode == 0, f"{line}: {done.stderr}"
@@ -879,16 +895,16 @@ def routed_paths():
                 path = re.sub(r"\b[A-Z]+\b", lambda word: names.get(word.group(0), word.group(0)), path)
             path = "".join(re.findall(r'"([^"]*)"', path))
             for varies, name in (("workspace_id", "acme"), ("subscription_id", "$SUBSCRIPTION"), ("log_id", "$LOG"),
-                                 ("job_id", "$JOB"), ("event_id", "$EVENT")):
+                                 ("job_id", "$JOB"), ("event_id", "$EVENT"), ("rejected_id", "$REJECTED"), ("key_id", "$KEY_ID")):
                 path = path.replace("{" + varies + "}", name)
-            found.add(f"{method} {path}")
+            found.add(f"{method} {path}".replace("{event}", "message.sent"))
     return found
 
 
 def test_the_page_has_a_line_for_each_route():
     pages = {(re.search(r"-X (\w+)", line) or re.search(r"(POST)", "POST" if " -d " in line else "") or ["", "GET"])[1] + " " +
-             re.search(r"\$API([^?\"]*)", line).group(1) for line in page_lines()}
-    assert pages == routed_paths()
+             re.search(r"\$API([^?\"]*)", line).group(1).replace("acme-old", "acme") for line in page_lines()}
+    assert {page.rstrip("/") for page in pages} == routed_paths()
 
 
 def test_metrics_have_a_port_of_their_own_where_one_is_asked_for(installation):
