@@ -19,6 +19,7 @@
 #define MAX_PENDING 256
 #define SLOW_WORKERS 4 /* for routes that wait for somebody else's server */
 #define SLOW_MAX_PENDING 16
+#define KAFKA_WORKERS 2 /* for routes that wait for Kafka */
 #define MAX_BODY_BYTES (1024 * 1024)
 #define LINGER_MS 100
 #define CLASSES 4
@@ -42,7 +43,7 @@ struct api {
     size_t route_count;
     struct queue *answers, *controls;
     struct loop_timer *linger;
-    struct workers *workers, *slow_workers;
+    struct workers *workers, *slow_workers, *kafka_workers;
     struct publisher *publisher;
     struct prober *prober;
     struct control quiesce, wait;
@@ -93,6 +94,8 @@ static void log_call(const struct call *call, int64_t took_us) {
 }
 
 static struct workers *workers_of(const struct api *api, const struct call *call) {
+    if (call->route->flags & CALL_KAFKA)
+        return api->kafka_workers;
     return call->route->flags & CALL_SLOW ? api->slow_workers : api->workers;
 }
 
@@ -287,6 +290,8 @@ enum status api_new(const struct settings *settings, struct api **ret_api, struc
                                    .count = WORKERS,
                                    .max_pending = MAX_PENDING};
     api->workers = workers_new(&own);
+    own.count = KAFKA_WORKERS;
+    api->kafka_workers = workers_new(&own);
     own.count = SLOW_WORKERS;
     own.max_pending = SLOW_MAX_PENDING;
     api->slow_workers = workers_new(&own);
@@ -303,6 +308,7 @@ void api_free(struct api **api_ptr) {
         return;
     CHECK(!api->server);
     workers_free(&api->slow_workers);
+    workers_free(&api->kafka_workers);
     workers_free(&api->workers);
     prober_free(&api->prober);
     publisher_free(&api->publisher);
@@ -334,6 +340,7 @@ enum status api_start(struct api *api, struct error *error) {
     prober_start(api->prober);
     workers_start(api->workers);
     workers_start(api->slow_workers);
+    workers_start(api->kafka_workers);
     loop_start(api->loop);
     log_info("api", "answering", LOG_TEXT("listen", api->settings->api_listen), LOG_INT("port", api_port(api)));
     return STATUS_OK;
@@ -345,8 +352,12 @@ void api_stop(struct api *api, int64_t drain_ms) {
     step(api, &api->quiesce, STEP_QUIESCE, STEP_QUIESCE);
     publisher_quiesce(api->publisher, drain_ms);
     prober_quiesce(api->prober, drain_ms);
-    workers_stop(api->workers, drain_ms);
-    workers_stop(api->slow_workers, drain_ms);
+    struct workers *pools[] = {api->workers, api->slow_workers, api->kafka_workers};
+    int64_t until_ms = clock_mono_ms() + drain_ms;
+    for (size_t i = 0; i < sizeof(pools) / sizeof(*pools); i++) {
+        int64_t left_ms = until_ms - clock_mono_ms();
+        workers_stop(pools[i], left_ms > 0 ? left_ms : 0);
+    }
     prober_stop(api->prober);
     publisher_stop(api->publisher);
     step(api, &api->wait, STEP_LINGER, STEP_DONE);

@@ -230,7 +230,7 @@ static void erase(struct call *call) {
 #define ONE ALL "/{event_id}"
 
 static const struct api_route ROUTES[] = {
-    {"POST", ALL, create, CALL_BODY_UNREAD},
+    {"POST", ALL, create, CALL_BODY_UNREAD | CALL_KAFKA},
     {"GET", ONE, get, 0},
     {"DELETE", ONE, erase, 0},
 };

@@ -104,6 +104,8 @@ void publication_free(struct publication **publication_at) {
 }
 
 static struct span copy_of(struct span span) {
+    if (!span.data)
+        return SPAN_NONE;
     return (struct span){mem_strndup(span.data, span.len), span.len};
 }
 
