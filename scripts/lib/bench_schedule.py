@@ -2,6 +2,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -21,7 +22,7 @@ SELECT 'w1', s.id, k.key, k.key, s.bucket, 1, s.activation, k.due_at, %(topic)s,
     repeat('x', 820)), 'UTF8')
 FROM generate_series(%(first)s::int8, %(last)s::int8) n
 JOIN (SELECT id, schedule_bucket(workspace_id, id) AS bucket, activation, row_number() OVER (ORDER BY id) - 1 AS number
-      FROM subscriptions WHERE webhook_url LIKE %(url)s) s ON s.number = n %% 100
+      FROM subscriptions WHERE webhook_url LIKE %(url)s) s ON s.number = n %% %(subscribers)s
 CROSS JOIN LATERAL (SELECT (lpad(to_hex(1760000000000 + n), 12, '0') || '8000' || '8' || substr(md5(n::text), 1, 15))::uuid AS key,
       to_timestamp(%(due)s::float8 + (n - %(first)s::int8) * %(step)s::float8) AS due_at) k
 """
@@ -34,7 +35,12 @@ class Receiver:
         self.port = servers.free_port()
         self.process = subprocess.Popen([bench.program("latency_receiver"), str(self.port), *arguments],
                                         stdout=subprocess.PIPE, text=True)
-        servers.wait_until(lambda: not servers.port_is_free(self.port), 10, what="the receiver listens")
+        bench.stack.callback(self.close)
+        servers.wait_until(lambda: self._listens("127.1.0.1" if arguments else "127.0.0.1"), 10, what="the receiver listens")
+
+    def _listens(self, host):
+        with socket.socket() as probe:
+            return probe.connect_ex((host, self.port)) == 0
 
     def url(self, path):
         return f"http://127.0.0.1:{self.port}/{path}"
@@ -71,11 +77,12 @@ class Cpu:
         self.thread.join()
 
 
-def fill(installation, first, count, due, step, path="hook", timed=False):
+def fill(installation, first, count, due, step, path="hook", timed=False, subscribers=SUBSCRIBERS):
     """Rows number first, first + 1, … for the subscriptions of the path in turns, due one step (seconds) after the other."""
     with installation.db.connect() as connection:
         connection.execute(ROW, {"topic": installation.topic("message.new"), "first": first, "last": first + count - 1,
-                                 "due": due, "step": step, "timed": timed, "url": f"%/{path}/%"})
+                                 "due": due, "step": step, "timed": timed, "url": f"%/{path}/%",
+                                 "subscribers": subscribers})
 
 
 def logged(installation, first, last):
@@ -175,5 +182,50 @@ def run(bench):
     finally:
         if cpu:
             cpu.close()
+        installation.close()
+        receiver.close()
+
+
+def crowd(bench):
+    """The endpoint of the crowd refuses; five others share its bucket."""
+    rows, seconds, rate = (50000, 5, 200) if bench.options.quick else (1000000, 20, 200)
+    installation, receiver = bench.installation("crowd"), Receiver(bench)
+    try:
+        installation.insert_subscription(f"http://127.0.0.1:{servers.free_port()}/crowd/0", ["message.new"])
+        for number in range(200):
+            installation.insert_subscription(receiver.url(f"same/{number}"), ["message.new"])
+        installation.db.execute("""
+            DELETE FROM subscriptions WHERE id NOT IN (SELECT s.id FROM subscriptions s JOIN subscriptions c ON
+                schedule_bucket(s.workspace_id, s.id) = schedule_bucket(c.workspace_id, c.id)
+                WHERE c.webhook_url LIKE '%/crowd/0' ORDER BY s.webhook_url LIMIT 6)""")
+        measure.say(f"{rows:,} rows of one endpoint …")
+        began = time.time()
+        fill(installation, 0, rows // 10, began + 600, 0, "crowd", subscribers=1)
+        due = began + (time.time() - began) * 15 + 10
+        fill(installation, rows // 10, rows * 9 // 10, due, 1e-6, "crowd", subscribers=1)
+        dispatch = installation.dispatch()
+        installation.wait_in_force()
+        due = max(due, time.time() + 1)
+        for path, timed, when in (("same", False, due - 3), ("same", True, due)):
+            fill(installation, 2 * rows + timed * rate * 3, rate * (seconds if timed else 3), when, 1 / rate, path, timed,
+                 subscribers=5)
+        measure.say(f"{max(due - time.time(), 0):.0f} s until they are due …")
+
+        def arrived():
+            if not dispatch.running():
+                raise measure.Failed("hookcast ended:\n" + dispatch.log_tail())
+            return installation.db.value("SELECT count(*) FROM delivery_logs WHERE delivery_status = 'success'")
+        servers.wait_until(lambda: arrived() >= rate * (seconds + 3), max(due - time.time(), 0) + seconds + 30, 0.5,
+                           "the others' rows are sent")
+        late = receiver.report()
+        marked = installation.db.count("schedule", "held")
+        if late["measured"] != rate * seconds:
+            bench.notes.append(f"crowd: {late['measured']:,} of {rate * seconds:,} were measured")
+        bench.rows["crowd"] = {"what": f"hookcast, beside {rows:,} rows of one dead endpoint", "rate": rate,
+                               "p50": late["p50_us"] / 1000, "p99": late["p99_us"] / 1000, "steady": True,
+                               "rss": measure.status_bytes(dispatch.pid, "VmHWM")}
+        bench.goal("lateness p99 of others in a crowd's bucket", f"{late['p99_us'] / 1000:,.0f} ms (most "
+                   f"{late['max_us'] / 1000:,.0f} ms, {marked:,} marked meanwhile)", "<= 1,000 ms", late["p99_us"] <= 1e6)
+    finally:
         installation.close()
         receiver.close()

@@ -1,7 +1,10 @@
 /* Takes webhooks and measures how long they were on their way: each body carries, somewhere, "produced_us":
  * microseconds since 1970 at the moment of producing. Bodies without it are answered and not measured. One thread, one
  * epoll; on SIGTERM it prints one line of JSON: how many, and the quantiles in microseconds. On SIGUSR1 it does so too,
- * and goes on from nothing. */
+ * and goes on from nothing.
+ *
+ * HOSTS: listens on so many addresses, 127.1.0.1, 127.1.0.2, … (250 to a network), instead of 127.0.0.1. hang: takes
+ * requests and never answers. */
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -17,7 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_FD = 8192, BUFFER = 64 * 1024, MAX_SAMPLES = 4 * 1000 * 1000, EVENTS = 128 };
+enum { MAX_FD = 16384, BUFFER = 64 * 1024, MAX_SAMPLES = 4 * 1000 * 1000, EVENTS = 128 };
 
 struct client {
     char data[BUFFER];
@@ -28,6 +31,8 @@ static struct client *clients[MAX_FD];
 static uint32_t *samples;
 static size_t sample_count;
 static long request_count;
+static bool listens[MAX_FD];
+static bool hangs;
 
 static void die(const char *what) {
     fprintf(stderr, "latency_receiver: %s: %s\n", what, strerror(errno));
@@ -101,7 +106,10 @@ static void on_readable(int fd) {
         return;
     }
     client->used += (size_t)got;
-    if (!answer(fd, client)) {
+    if (hangs) {
+        client->used = 0;
+        request_count++;
+    } else if (!answer(fd, client)) {
         drop(fd);
     }
 }
@@ -127,16 +135,29 @@ static void on_connection(int epoll, int listener) {
     watch(epoll, fd);
 }
 
-static int open_listener(long port) {
+static void open_listener(int epoll, uint32_t host, long port) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     int one = 1;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_addr.s_addr = htonl(host);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || fd >= MAX_FD) {
+        die("socket");
+    }
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     if (bind(fd, (const struct sockaddr *)&address, sizeof address) != 0 || listen(fd, 4096) != 0) {
         die("listen");
     }
-    return fd;
+    listens[fd] = true;
+    watch(epoll, fd);
+}
+
+static void open_listeners(int epoll, long port, long hosts) {
+    if (hosts == 0) {
+        open_listener(epoll, INADDR_LOOPBACK, port);
+    }
+    for (long i = 0; i < hosts; i++) {
+        open_listener(epoll, (uint32_t)(0x7F010000 + i / 250 * 256 + i % 250 + 1), port);
+    }
 }
 
 static int by_value(const void *left, const void *right) {
@@ -169,10 +190,11 @@ static bool on_signal(int fd) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 2 || strcmp(argv[1], "--help") == 0) {
-        printf("usage: latency_receiver PORT\n");
+    if (argc < 2 || argc > 4 || strcmp(argv[1], "--help") == 0) {
+        printf("usage: latency_receiver PORT [HOSTS [hang]]\n");
         return argc == 2 ? 0 : 2;
     }
+    hangs = argc == 4 && strcmp(argv[3], "hang") == 0;
     sigset_t signals;
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
@@ -181,12 +203,11 @@ int main(int argc, char **argv) {
     sigprocmask(SIG_BLOCK, &signals, NULL);
     samples = calloc(MAX_SAMPLES, sizeof *samples);
     int epoll = epoll_create1(EPOLL_CLOEXEC);
-    int listener = open_listener(strtol(argv[1], NULL, 10));
     int ended = signalfd(-1, &signals, SFD_CLOEXEC);
     if (samples == NULL || epoll < 0 || ended < 0) {
         die("start");
     }
-    watch(epoll, listener);
+    open_listeners(epoll, strtol(argv[1], NULL, 10), argc > 2 ? strtol(argv[2], NULL, 10) : 0);
     watch(epoll, ended);
     for (;;) {
         struct epoll_event events[EVENTS];
@@ -196,8 +217,8 @@ int main(int argc, char **argv) {
                 if (!on_signal(ended)) {
                     return 0;
                 }
-            } else if (events[i].data.fd == listener) {
-                on_connection(epoll, listener);
+            } else if (listens[events[i].data.fd]) {
+                on_connection(epoll, events[i].data.fd);
             } else {
                 on_readable(events[i].data.fd);
             }
