@@ -340,3 +340,28 @@ def test_killed_while_filling_closing_and_sending_nothing_is_lost_and_nothing_wr
     for request in receiver.requests("/hook"):
         assert members.setdefault(request.id, numbers(request)) == numbers(request)
     assert sorted(sum(members.values(), [])) == list(range(1, produced + 1))
+
+
+@pytest.mark.deadline(120)
+def test_postgresql_is_killed_again_and_again_and_each_event_is_in_one_batch_that_comes_once(private_postgres, kafka,
+                                                                                           make_installation, receiver):
+    """Rule P5 for batches that leave from memory: only what is committed leaves, and all of it."""
+    installation = make_installation(private_postgres, kafka)
+    batched(installation, receiver.url("/hook"), batch_max_events=7, batch_max_wait_ms=400)
+    start(installation, 2)
+    for _ in range(4):
+        mark = len(receiver.requests("/hook"))
+        for _ in range(15):
+            installation.kafka.produce([{"topic": installation.topic(), "key": event["id"], "value": event}
+                                        for event in installation.events(17)])
+        wait_until(lambda at=mark: len(receiver.requests("/hook")) > at + 3, 20, 0.005, "batches come")
+        installation.db.close()
+        private_postgres.stop("immediate")
+        private_postgres.start()
+    produced = 4 * 15 * 17
+    wait_until(lambda: len(logged_members(installation)) >= produced, 60, 0.2, "all is logged")
+    wait_empty(installation)
+    logged = logged_members(installation)
+    assert len(logged) == len(set(logged)) == produced == installation.db.count("events")
+    assert not receiver.duplicates("/hook")
+    assert sorted(sum(map(numbers, receiver.requests("/hook")), [])) == list(range(1, produced + 1))
