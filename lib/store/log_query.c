@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 #define TEXTS_MAX_BYTES (64 * 1024)
-#define SKIP_AT_ONCE 300 /* rows passed by in an index are cheaper than one more question */
+#define FEW_ROWS 300 /* are cheaper than one more question */
 #define BLOCKS_AT_ONCE 256
 
 static struct span keep(struct buffer *texts, struct span text) {
@@ -197,11 +197,33 @@ static size_t covering(const struct log_query *query, const struct log_group *gr
     return count;
 }
 
-/* Where every row of a stretch fits, or what fits has an index of its own, none is looked at in vain. */
-static bool is_dense(const struct log_query *query) {
+/* What the index that serves the filter has of the stretch. */
+static int64_t looked_at(const struct log_query *query, const struct log_group *group, const struct log_block *block) {
     const struct log_filter *filter = &query->filter;
-    return query->settings.order == LOG_BY_TIME && !filter->event_type.data && !filter->delivery_status.data &&
-           !filter->error_code.data && !filter->status_low && filter->given_up < 0 && filter->test != 0;
+    bool one_code = (filter->status_low && filter->status_low == filter->status_high) ||
+                    (query->settings.order == LOG_BY_STATUS_CODE && !group->null);
+    if (filter->test == 1)
+        return block->n;
+    if (group->successes)
+        return block->all;
+    if (query->filter.subscription_id)
+        return block->all;
+    if (query->settings.order == LOG_BY_STATUS_CODE)
+        return block->failures;
+    return filter->error_code.data || one_code ? block->coded : block->failures;
+}
+
+/* Whether it costs more to look through the stretch for the wanted rows than to find out where in it they lie. */
+static bool is_too_coarse(const struct log_query *query, const struct log_group *group, const struct log_block *block,
+                          int64_t wanted) {
+    if (block->level <= LOG_ROLLUP_MINUTE)
+        return false;
+    int64_t passed = looked_at(query, group, block);
+    int64_t finer = block->kinds * (block->level == LOG_ROLLUP_DAY ? 24 : 60);
+    finer = finer < block->all ? finer : block->all;
+    if (block->n > wanted)
+        passed = (int64_t)((double)passed * (double)wanted / (double)block->n);
+    return passed > FEW_ROWS && passed > finer + finer / 2;
 }
 
 /* Refines until what the next read looks through is fine enough; ret_count: so many stretches it takes. */
@@ -213,8 +235,7 @@ static enum status prepare(struct log_query *query, struct connection *connectio
         skip_blocks(query, group);
         *ret_count = covering(query, group, query->skip + max);
         size_t first = query->block, end = first + *ret_count;
-        bool dense = is_dense(query) && query->skip <= SKIP_AT_ONCE;
-        while (first < end && (dense || group->blocks[first].level <= LOG_ROLLUP_MINUTE))
+        while (first < end && !is_too_coarse(query, group, &group->blocks[first], query->skip + max))
             first++;
         if (first == end)
             return STATUS_OK;

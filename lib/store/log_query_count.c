@@ -107,13 +107,13 @@ static struct log_group *find_group(struct log_query *query, struct span value) 
     return group;
 }
 
-static void add_block(struct log_group *group, int level, int64_t begins_us, int64_t ends_us, int64_t n) {
+static void add_block(struct log_group *group, const struct log_block *block) {
     if (group->count == group->capacity) {
         group->capacity = group->capacity ? group->capacity * 2 : 32;
         group->blocks = mem_realloc(group->blocks, group->capacity * sizeof(*group->blocks));
     }
-    group->blocks[group->count++] = (struct log_block){level, begins_us, ends_us, n};
-    group->n += n;
+    group->blocks[group->count++] = *block;
+    group->n += block->n;
 }
 
 /* $11: what is ordered by. */
@@ -148,19 +148,42 @@ static enum status count_in_log(struct log_query *query, struct connection *conn
             continue; /* of no rows at all there is a count too, where no group is asked for */
         struct log_group *group = find_group(query, result_text(rows, i, 0));
         group->successes |= result_bool(rows, i, 2);
-        add_block(group, LOG_UNCOUNTED, segment->from_us, segment->until_us, result_int(rows, i, 1));
+        add_block(group, &(struct log_block){.level = LOG_UNCOUNTED,
+                                             .begins_us = segment->from_us,
+                                             .ends_us = segment->until_us,
+                                             .n = result_int(rows, i, 1)});
     }
     result_free(&rows);
     return status;
 }
 
-/* $12: which of several segments a row is in, by their arrays. The order is that of time. */
+/* $12 to $14: the segments. What fits in each stretch, and what there is besides; the order is that of time. */
+#define CODED                                                                                                          \
+    "($4::text IS NULL OR error_code = $4) AND ($5::int4 IS NULL OR status_code >= $5) "                               \
+    "AND ($6::int4 IS NULL OR status_code <= $6)"
 #define COUNT_IN_ROLLUPS(scope)                                                                                        \
-    "SELECT " VALUE ", r.level, r.begins, sum(r.n)::int8, bool_or(r.delivery_status = 'success') "                     \
+    "SELECT " VALUE ", level, begins, coalesce(sum(n) FILTER (WHERE " LOG_FITS "), 0)::int8, "                         \
+    "coalesce(bool_or(delivery_status = 'success') FILTER (WHERE " LOG_FITS "), false), "                              \
+    "(sum(sum(n)) OVER stretch)::int8, "                                                                               \
+    "coalesce(sum(sum(n) FILTER (WHERE delivery_status <> 'success')) OVER stretch, 0)::int8, "                        \
+    "coalesce(sum(sum(n) FILTER (WHERE " CODED ")) OVER stretch, 0)::int8, (sum(count(*)) OVER stretch)::int8 "        \
     "FROM unnest($12::int2[], $13::timestamptz[], $14::timestamptz[]) s(at_level, from_at, until_at) "                 \
     "CROSS JOIN LATERAL (SELECT * FROM log_rollups WHERE " scope "AND level = s.at_level AND begins >= s.from_at "     \
-    "AND begins < s.until_at AND begins >= $15::timestamptz AND begins < $16::timestamptz AND " LOG_FITS ") r "        \
-    "GROUP BY 1, 2, 3 ORDER BY 3"
+    "AND begins < s.until_at AND begins >= $15::timestamptz AND begins < $16::timestamptz) r "                         \
+    "GROUP BY 1, 2, 3 WINDOW stretch AS (PARTITION BY level, begins) ORDER BY 3"
+
+static struct log_block read_block(const struct result *rows, int row) {
+    int level = (int)result_int(rows, row, 1);
+    int64_t begins_us = result_timestamp_us(rows, row, 2);
+    return (struct log_block){.level = level,
+                              .begins_us = begins_us,
+                              .ends_us = begins_us + STEPS_US[level],
+                              .n = result_int(rows, row, 3),
+                              .all = result_int(rows, row, 5),
+                              .failures = result_int(rows, row, 6),
+                              .coded = result_int(rows, row, 7),
+                              .kinds = result_int(rows, row, 8)};
+}
 
 static enum status run_rollups(const struct log_query *query, struct connection *connection,
                                const struct log_filter *filter, bool status_null, int order,
@@ -204,11 +227,12 @@ static enum status count_in_rollups(struct log_query *query, struct connection *
     enum status status = run_rollups(query, connection, &query->filter, false, (int)query->settings.order, segments,
                                      count, &rows, error);
     for (int i = 0; status == STATUS_OK && i < result_rows(rows); i++) {
-        int level = (int)result_int(rows, i, 1);
-        int64_t begins_us = result_timestamp_us(rows, i, 2);
+        struct log_block block = read_block(rows, i);
+        if (block.n == 0)
+            continue;
         struct log_group *group = find_group(query, result_text(rows, i, 0));
         group->successes |= result_bool(rows, i, 4);
-        add_block(group, level, begins_us, begins_us + STEPS_US[level], result_int(rows, i, 3));
+        add_block(group, &block);
     }
     result_free(&rows);
     return status;
@@ -278,16 +302,14 @@ enum status log_query_refine(struct log_query *query, struct connection *connect
     if (status != STATUS_OK)
         return status;
     for (size_t i = 0; i < first; i++)
-        add_block(&finer, group->blocks[i].level, group->blocks[i].begins_us, group->blocks[i].ends_us,
-                  group->blocks[i].n);
+        add_block(&finer, &group->blocks[i]);
     for (int i = 0, found = result_rows(rows); i < found; i++) {
-        int row = query->newest_first ? found - 1 - i : i;
-        int64_t begins_us = result_timestamp_us(rows, row, 2);
-        add_block(&finer, level, begins_us, begins_us + STEPS_US[level], result_int(rows, row, 3));
+        struct log_block block = read_block(rows, query->newest_first ? found - 1 - i : i);
+        if (block.n > 0)
+            add_block(&finer, &block);
     }
     for (size_t i = first + count; i < group->count; i++)
-        add_block(&finer, group->blocks[i].level, group->blocks[i].begins_us, group->blocks[i].ends_us,
-                  group->blocks[i].n);
+        add_block(&finer, &group->blocks[i]);
     result_free(&rows);
     mem_free(group->blocks);
     group->blocks = finer.blocks;

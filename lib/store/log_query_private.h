@@ -12,6 +12,9 @@ struct log_block {
     int level; /* enum log_rollup_level, or LOG_UNCOUNTED */
     int64_t begins_us, ends_us;
     int64_t n;
+    /* What a read or a refinement has to pass by, whatever fits: the scope's rows, those of failures, those with the
+     * status and error code that the filter names, and of how many kinds they are. */
+    int64_t all, failures, coded, kinds;
 };
 
 /* Rows with one value of what is ordered by, and the stretches that they lie in, in the order of the walk. */
@@ -53,7 +56,8 @@ void log_query_fit_params(struct params *params, const struct log_filter *filter
 #define LOG_FITS                                                                                                       \
     "($2::text IS NULL OR event_type = $2) AND ($3::text IS NULL OR delivery_status = $3) "                            \
     "AND ($4::text IS NULL OR error_code = $4) AND ($5::int4 IS NULL OR status_code >= $5) "                           \
-    "AND ($6::int4 IS NULL OR status_code <= $6) AND ($7::bool IS NULL OR given_up = $7) "                             \
+    "AND ($6::int4 IS NULL OR status_code <= $6) AND ($5 IS NULL OR $5 <> $6 OR status_code = $5) AND ($7::bool IS "   \
+    "NULL OR given_up = $7) "                                                                                          \
     "AND ($8::bool IS NULL OR test = $8) AND (NOT $9::bool OR status_code IS NULL) "
 #define LOG_OF_WORKSPACE "workspace_id = $1::text AND $10::uuid IS NULL "
 #define LOG_OF_SUBSCRIPTION "workspace_id = $1::text AND subscription_id = $10::uuid "
