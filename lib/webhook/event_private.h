@@ -5,7 +5,6 @@
 
 #include "webhook/event.h"
 
-
 /* The members that matter, whatever form the record has. */
 enum event_member {
     MEMBER_ID,
