@@ -531,6 +531,8 @@ def test_what_was_erased_is_not_sent_again(installation, receiver, wait_until):
     wait_until(lambda: installation.db.count("delivery_logs") == 1, 20, 0.1, "the delivery is logged")
     assert installation.api.delete(path("gone")).status == 204
     log = of(looked_up(installation, "gone"), subscription)["attempts"][0]["log_id"]
+    row = installation.api.get(f"/api/v1/workspaces/w1/logs/{subscription['id']}").json["data"][0]
+    assert row["delivered_event_obj"] is None and row["event_id"] == "gone"
     job = installation.api.post(f"/api/v1/workspaces/w1/logs/{log}/replay")
     assert job.status == 202, job
     jobs = f"/api/v1/workspaces/w1/jobs/{job.json['id']}"
