@@ -67,6 +67,7 @@ struct command *cmd_api(void) {
                 .text =
                     "Serves the REST API, /healthz and /readyz. Runs until SIGTERM or SIGINT, and then answers what\n"
                     "is under way. Any number of them may run beside each other.\n"
+                    "Events that come over it go to Kafka; while Kafka is away only these are refused.\n"
                     "\"hookcast key create\" makes the keys that it wants; docs/api.md shows each request.\n",
                 .use = USE_DATABASE | USE_KAFKA | USE_API | USE_WEBHOOK | USE_SECRETS,
                 .options = options,

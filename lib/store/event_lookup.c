@@ -302,7 +302,7 @@ enum status event_lookup(struct connection *connection, struct span workspace_id
     static enum status (*const READ[])(struct connection *, struct span, struct event_trace *, struct error *) = {
         read_others, read_batches, read_logs, read_subscriptions, read_waiting, read_members,
     };
-    struct event_trace trace = {NULL};
+    struct event_trace trace = {.event = NULL};
     struct error ignored;
     enum status status = begin(connection, error);
     if (status == STATUS_OK)
