@@ -9,6 +9,7 @@ typedef void routes_each_fn(void *ctx, const struct api_route *route);
 size_t routes_each(routes_each_fn *fn, void *ctx);
 
 const struct api_route *program_routes(size_t *ret_count);
+const struct api_route *docs_routes(size_t *ret_count);
 const struct api_route *workspace_routes(size_t *ret_count);
 const struct api_route *key_routes(size_t *ret_count);
 const struct api_route *audit_routes(size_t *ret_count);

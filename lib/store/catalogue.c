@@ -118,3 +118,11 @@ enum status catalogue_find(struct connection *connection, struct span workspace_
         catalogue_entry_read(*ret_rows, 0, ret_entry);
     return status;
 }
+
+enum status catalogue_examples(struct connection *connection, struct result **ret_rows, struct error *error) {
+    static const struct statement EXAMPLES = {"SELECT event_type, description, example::text FROM event_types WHERE "
+                                              "workspace_id = '' AND archived_at IS NULL "
+                                              "ORDER BY dialect <> '" CATALOGUE_DEFAULT_DIALECT
+                                              "', dialect, position, event_type"};
+    return connection_run(connection, &EXAMPLES, NULL, ret_rows, error);
+}

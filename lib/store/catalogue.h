@@ -43,4 +43,7 @@ MUST_USE enum status catalogue_find(struct connection *connection, struct span w
                                     struct error *error);
 void catalogue_entry_read(const struct result *rows, int row, struct catalogue_entry *ret_entry);
 
+/* What every workspace knows, of all dialects, SeaNotify's first: name, description, example (JSON or null). */
+MUST_USE enum status catalogue_examples(struct connection *connection, struct result **ret_rows, struct error *error);
+
 #endif
