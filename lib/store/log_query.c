@@ -74,10 +74,18 @@ void log_query_free(struct log_query **query_ptr) {
 enum status log_query_open(struct connection *connection, struct error *error) {
     return connection_exec(connection,
                            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "
-                           "SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_seqscan = off; "
+                           "SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off; "
                            "SET LOCAL enable_bitmapscan = off; SET LOCAL enable_hashjoin = off; "
                            "SET LOCAL enable_mergejoin = off; SET LOCAL max_parallel_workers_per_gather = 0",
                            error);
+}
+
+enum status log_query_plan_each(struct connection *connection, struct error *error) {
+    return connection_exec(connection, "SET LOCAL plan_cache_mode = force_custom_plan", error);
+}
+
+enum status log_query_plan_once(struct connection *connection, struct error *error) {
+    return connection_exec(connection, "SET LOCAL plan_cache_mode = force_generic_plan", error);
 }
 
 enum status log_query_close(struct connection *connection, enum status status, struct error *error) {
@@ -275,9 +283,15 @@ enum status log_query_next(struct log_query *query, struct connection *connectio
         struct result *rows = NULL;
         enum status status = prepare(query, connection, group, wanted, &count, error);
         if (status == STATUS_OK && count > 0)
+            status = log_query_plan_each(connection, error);
+        if (status == STATUS_OK && count > 0)
             status = log_query_read(query, connection, group, query->block, count, query->skip, wanted, &rows, error);
-        if (status != STATUS_OK)
+        if (status == STATUS_OK && count > 0)
+            status = log_query_plan_once(connection, error);
+        if (status != STATUS_OK) {
+            result_free(&rows);
             return status;
+        }
         if (count == 0) {
             next_group(query);
             continue;

@@ -4,6 +4,7 @@
  *    │ log │ minutes │ hours │        days        │ hours │ minutes │   log      │
  *          └ the next whole minute, hour, day            the last rolled up ┘
  */
+#include "base/clock.h"
 #include "base/memory.h"
 #include "store/log_query_private.h"
 #include <stdlib.h>
@@ -14,7 +15,6 @@
 #define SEGMENTS_MAX 8
 #define ARRAY_MAX_BYTES ((size_t)1024 * 1024)
 #define FIRST_US INT64_C(0)
-#define LAST_US INT64_C(4102444800000000) /* 2100 */
 
 static const int64_t STEPS_US[] = {MINUTE_US, HOUR_US, DAY_US};
 
@@ -58,7 +58,8 @@ static void cut(struct segment *segments, size_t *count, int level, int64_t from
 static size_t cut_time(const struct log_filter *filter, const int64_t *complete_us, struct segment *segments) {
     size_t count = 0;
     int64_t from_us = filter->from_us > FIRST_US ? filter->from_us : FIRST_US;
-    int64_t until_us = filter->until_us < LAST_US ? filter->until_us : LAST_US;
+    int64_t last_us = clock_wall_ms() * 1000 + DAY_US; /* nothing is later, and the days ahead need not be looked at */
+    int64_t until_us = filter->until_us < last_us ? filter->until_us : last_us;
     int64_t end_us = until_us < complete_us[LOG_ROLLUP_MINUTE] ? until_us : complete_us[LOG_ROLLUP_MINUTE];
     int64_t whole_from_us = ceil_to(from_us, MINUTE_US), whole_until_us = floor_to(end_us, MINUTE_US);
     if (filter->event_id.data || filter->batch_id || whole_from_us >= whole_until_us) {
@@ -268,12 +269,16 @@ enum status log_query_survey(struct log_query *query, struct connection *connect
     size_t counted_count = 0;
     enum status status = read_state(connection, complete_us, error);
     size_t count = cut_time(&query->filter, complete_us, segments);
+    if (status == STATUS_OK)
+        status = log_query_plan_each(connection, error);
     for (size_t i = 0; i < count && status == STATUS_OK; i++) {
         if (segments[i].level == LOG_UNCOUNTED)
             status = count_in_log(query, connection, &segments[i], error);
         else
             counted[counted_count++] = segments[i];
     }
+    if (status == STATUS_OK)
+        status = log_query_plan_once(connection, error);
     if (status == STATUS_OK && counted_count > 0)
         status = count_in_rollups(query, connection, counted, counted_count, error);
     if (query->group_count > 0)

@@ -64,6 +64,11 @@ void log_query_fit_params(struct params *params, const struct log_filter *filter
 /* Where the counts have it. */
 #define LOG_ROLLUP_OF_WORKSPACE "workspace_id = $1::text AND $10::uuid IS NULL AND subscription_id IS NULL "
 
+/* How the next statements are planned. Of a time that is known, only few partitions matter: a plan of its own that sees
+ * them is right. What goes by an index of all of them alike is planned once. */
+MUST_USE enum status log_query_plan_each(struct connection *connection, struct error *error);
+MUST_USE enum status log_query_plan_once(struct connection *connection, struct error *error);
+
 /* Fills the groups. */
 MUST_USE enum status log_query_survey(struct log_query *query, struct connection *connection, struct error *error);
 /* Replaces blocks [first, first + count), all of one level above minutes, by finer ones. */

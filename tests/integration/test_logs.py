@@ -2,6 +2,7 @@
 are not; bodies byte for byte; long listings."""
 import http.client
 import json
+import math
 import random
 import threading
 import time
@@ -408,6 +409,76 @@ def test_a_cursor_belongs_to_its_order_and_other_workspaces_to_others(database_o
     assert {row["workspace_id"] for row in get(api, path, {})["data"]} == {"w1"}
     assert api.get("/notify" + path + "?limit=1").status == 200
     assert api.request("POST", path).status == 405
+
+
+# Stats.
+
+def plain_stats(rows, unit, start, count):
+    """[numbers of each unit], and [durations of each unit]"""
+    length = {"minute": 60, "hour": 3600, "day": 86400}[unit]
+    steps = [dict.fromkeys(("attempts", "delivered_first_time", "delivered_after_retry", "failed", "given_up", "cancelled"), 0)
+             for _ in range(count)]
+    durations = [[] for _ in range(count)]
+    for row in rows:
+        at = int((row["created_at"] - start).total_seconds() // length)
+        if not 0 <= at < count or row["test"]:
+            continue
+        step = steps[at]
+        step["attempts"] += row["delivery_status"] != "cancelled"
+        step["delivered_first_time"] += row["delivery_status"] == "success" and row["attempt"] == 1
+        step["delivered_after_retry"] += row["delivery_status"] == "success" and row["attempt"] > 1
+        step["failed"] += row["delivery_status"] == "failed"
+        step["cancelled"] += row["delivery_status"] == "cancelled"
+        step["given_up"] += row["given_up"]
+        if row["duration_ms"] is not None:
+            durations[at].append(row["duration_ms"])
+    return steps, durations
+
+
+def check_stats(installation, plain, query, rows):
+    got = get(installation.api, "/api/v1/workspaces/w1/stats", query)
+    start = datetime.fromisoformat(got["start_date"].replace("Z", "+00:00"))
+    steps, durations = plain_stats(rows, got["unit"], start, len(got["data"]))
+    for step, wanted, spread in zip(got["data"], steps, durations):
+        assert {name: step[name] for name in wanted} == wanted, (query, step)
+        spread.sort()
+        for name, quantile in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99)):
+            shown = step["duration_ms_" + name]
+            if not spread:
+                assert shown is None
+            else:
+                real = spread[max(0, math.ceil(len(spread) * quantile) - 1)]
+                assert real <= shown <= real * 1.2 + 1, (name, real, shown)
+        if spread:
+            assert abs(step["duration_ms_average"] - sum(spread) / len(spread)) <= 1
+    assert {name: got["sum"][name] for name in steps[0]} == {name: sum(step[name] for step in steps) for name in steps[0]}
+    return sum(step["attempts"] for step in steps)
+
+
+def test_stats_are_those_of_the_log_counted_or_not(filled):
+    installation, plain, subscriptions, _ = filled
+    own = [row for row in plain.rows if row["workspace_id"] == "w1"]
+    for counted in (False, True):
+        if counted:
+            installation.dispatch()
+            rolled_up(installation)
+        assert check_stats(installation, plain, {"unit": "day"}, own) > 20000
+        assert check_stats(installation, plain, {}, own) > 1000
+        check_stats(installation, plain, {"unit": "minute"}, own)
+        first = min(row["created_at"] for row in own)
+        check_stats(installation, plain, {"unit": "hour", "start_date": first.strftime("%Y-%m-%d")}, own)
+        check_stats(installation, plain, {"unit": "minute", "start_date": (first + timedelta(hours=9)).isoformat(),
+                                          "end_date": (first + timedelta(hours=19)).isoformat()}, own)
+        one = subscriptions["w1"][0]
+        check_stats(installation, plain, {"unit": "day", "subscription_id": str(one), "event_type": "call.ended"},
+                    [row for row in own if row["subscription_id"] == one and row["event_type"] == "call.ended"])
+    for query, field in (("unit=week", "unit"), ("start_date=x", "start_date"), ("subscription_id=1", "subscription_id"),
+                         ("unit=minute&start_date=2024-01-01", "start_date"), ("event_type=", "event_type"), ("a=b", "a")):
+        answer = installation.api.get("/api/v1/workspaces/w1/stats?" + query)
+        assert answer.status == 422 and answer.json["errors"][0]["field"] == field, answer
+    theirs = str(subscriptions["w2"][0])
+    assert get(installation.api, "/api/v1/workspaces/w1/stats", {"subscription_id": theirs})["sum"]["attempts"] == 0
+    assert installation.api.get("/api/v1/workspaces/w2/stats").status == 404
 
 
 # Long listings.
