@@ -1,8 +1,8 @@
 #include "dispatch/due_scan.h"
 
 #define LEAST_ROWS 16       /* of one stretch */
-#define PASS_ROWS 16384     /* walked by a look, where rows are passed over */
-#define WIDEST 6            /* times that a limit is doubled */
+#define PASS_ROWS 32768     /* walked by a look, where rows are passed over */
+#define WIDEST 5            /* times that a limit is doubled */
 #define REVISIT_FIRST_MS 50 /* what is left alone; longer and longer while it stays so */
 #define REVISIT_LONGEST_MS 3200
 #define WHOLE_LEAST_MS 100

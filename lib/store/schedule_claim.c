@@ -131,16 +131,18 @@ static int read_walked(const struct result *rows, struct schedule_walked *walked
 enum status schedule_look(struct connection *connection, const struct schedule_look *look,
                           struct schedule_walked *walked, int64_t *ret_now_ms, struct result **ret_rows, int *ret_count,
                           struct error *error) {
+    /* What is walked over is kept as briefly as can be: of a crowd there may be very many. */
     static const struct statement LOOK = {
-        "WITH w AS MATERIALIZED (SELECT b.n, b.pass AND r.subscription_id = ANY($6::uuid[]) AS passed, r.* "
+        "WITH w AS MATERIALIZED (SELECT b.n, r.* "
         "FROM unnest($1::int2[], $2::bool[], $3::timestamptz[], $4::timestamptz[], $5::int4[]) WITH ORDINALITY "
-        "b(bucket, pass, lower, upper, most, n) CROSS JOIN LATERAL (SELECT s.workspace_id, s.subscription_id, "
-        "s.row_key, s.ctid::text AS place, s.activation, octet_length(s.body)::int8 AS bytes, s.kind, s.due_at "
+        "b(bucket, pass, lower, upper, most, n) CROSS JOIN LATERAL (SELECT s.ctid AS place, s.due_at, "
+        "b.pass AND s.subscription_id = ANY($6::uuid[]) AS passed "
         "FROM schedule s WHERE s.bucket = b.bucket AND NOT s.held AND s.due_at >= b.lower AND s.due_at < b.upper "
         "AND s.due_at <= now() - $7::int8 * interval '1 ms' AND (s.lease_until IS NULL OR s.lease_until < now()) "
         "ORDER BY s.due_at LIMIT b.most) r) "
-        "SELECT n, workspace_id, subscription_id, row_key, place, activation, bytes, kind, due_at, NULL::timestamptz "
-        "FROM w WHERE NOT passed "
+        "SELECT w.n, s.workspace_id, s.subscription_id, s.row_key, w.place::text, s.activation, "
+        "octet_length(s.body)::int8, s.kind, w.due_at, NULL::timestamptz "
+        "FROM w JOIN schedule s ON s.ctid = w.place WHERE NOT w.passed "
         "UNION ALL SELECT n, NULL, NULL, NULL, NULL, NULL, count(*), NULL, max(due_at), "
         "min(due_at) FILTER (WHERE passed) FROM w GROUP BY n "
         "UNION ALL SELECT 0, NULL, NULL, NULL, NULL, NULL, 0, NULL, now(), NULL"};

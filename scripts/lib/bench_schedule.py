@@ -197,12 +197,14 @@ def crowd(bench):
         installation.db.execute("""
             DELETE FROM subscriptions WHERE id NOT IN (SELECT s.id FROM subscriptions s JOIN subscriptions c ON
                 schedule_bucket(s.workspace_id, s.id) = schedule_bucket(c.workspace_id, c.id)
-                WHERE c.webhook_url LIKE '%/crowd/0' ORDER BY s.webhook_url LIMIT 6)""")
+                WHERE c.webhook_url LIKE '%/crowd/0' ORDER BY s.webhook_url NOT LIKE '%/crowd/0', s.webhook_url LIMIT 6)""")
         measure.say(f"{rows:,} rows of one endpoint …")
         began = time.time()
         fill(installation, 0, rows // 10, began + 600, 0, "crowd", subscribers=1)
         due = began + (time.time() - began) * 15 + 10
         fill(installation, rows // 10, rows * 9 // 10, due, 1e-6, "crowd", subscribers=1)
+        if installation.db.count("schedule") != rows:
+            raise measure.Failed("the crowd's rows are not there")
         dispatch = installation.dispatch()
         installation.wait_in_force()
         due = max(due, time.time() + 1)
@@ -219,6 +221,8 @@ def crowd(bench):
                            "the others' rows are sent")
         late = receiver.report()
         marked = installation.db.count("schedule", "held")
+        if marked == 0:
+            raise measure.Failed("no row of the crowd was marked held: it was no crowd")
         if late["measured"] != rate * seconds:
             bench.notes.append(f"crowd: {late['measured']:,} of {rate * seconds:,} were measured")
         bench.rows["crowd"] = {"what": f"hookcast, beside {rows:,} rows of one dead endpoint", "rate": rate,
