@@ -3,6 +3,7 @@
 #include "store/event_erase.h"
 #include "store/logs.h"
 #include "store/partitions.h"
+#include "store/resend.h"
 #include "store/schedule.h"
 #include "store/schedule_private.h"
 
@@ -155,7 +156,11 @@ static enum status erase_kept(struct erasing *erasing, struct error *error) {
         "AND $2 = ANY (b.event_keys) AND d.workspace_id = $1 AND d.event_id = b.id::text AND d.event_key = b.id "
         "AND d.response_body IS NOT NULL"};
     static const struct statement EVENT = {
-        "UPDATE events SET body = '', headers = '{}', record_key = NULL WHERE workspace_id = $1 AND event_key = $2"};
+        "WITH gone AS (UPDATE events SET body = '', headers = '{}', record_key = NULL WHERE workspace_id = $1 "
+        "AND event_key = $2 AND (octet_length(body) > 0 OR headers <> '{}' OR record_key IS NOT NULL) "
+        "RETURNING workspace_id, event_key, event_id, event_type) "
+        "SELECT audit_note(workspace_id, 'event.erased', event_key::text, "
+        "jsonb_build_object('event_id', event_id, 'event_type', event_type), NULL) FROM gone"};
     enum status status = run(erasing, &LOGS, NULL, error);
     if (status == STATUS_OK)
         status = run(erasing, &BATCHES, NULL, error);
@@ -173,7 +178,8 @@ enum status event_erase(struct connection *connection, struct span workspace_id,
     enum status status = connection_exec(
         connection,
         "BEGIN; SET LOCAL plan_cache_mode = force_custom_plan; "
-        "SET LOCAL enable_seqscan = off; SET LOCAL lock_timeout = '3s'; SET LOCAL statement_timeout = '58s'",
+        "SET LOCAL enable_seqscan = off; SET LOCAL lock_timeout = '3s'; SET LOCAL statement_timeout = '58s'; "
+        "SELECT pg_advisory_xact_lock(" RESEND_LOCK ")",
         error);
     if (status == STATUS_OK)
         status = find(&erasing, error);

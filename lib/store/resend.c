@@ -20,7 +20,8 @@ enum status resend_begin(struct connection *connection, struct error *error) {
     return connection_exec(connection,
                            "BEGIN; SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_seqscan = off; "
                            "SET LOCAL enable_bitmapscan = off; SET LOCAL enable_hashjoin = off; "
-                           "SET LOCAL enable_mergejoin = off; SET LOCAL statement_timeout = '10s'",
+                           "SET LOCAL enable_mergejoin = off; SET LOCAL statement_timeout = '10s'; "
+                           "SELECT pg_advisory_xact_lock_shared(" RESEND_LOCK ")",
                            error);
 }
 

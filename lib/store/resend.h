@@ -17,7 +17,10 @@
 
 #include "store/jobs.h"
 
-/* BEGIN, and plans that go by the indexes. */
+/* While payloads are copied nobody erases one (event_erase.c), or what is erased could be sent once more. */
+#define RESEND_LOCK "7525356009378902903"
+
+/* BEGIN, plans that go by the indexes, and the lock, shared. */
 MUST_USE enum status resend_begin(struct connection *connection, struct error *error);
 
 struct resend_page {
