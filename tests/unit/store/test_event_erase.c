@@ -26,7 +26,8 @@ static enum status erase(int n) {
 static void test_what_it_said_goes(void **state) {
     (void)state;
     exec_sql("SELECT put_events(1, 2); SELECT put_logs(1, 2, '" ONE "', 'failed');"
-             "UPDATE delivery_logs SET response_body = 'you said: secret'");
+             "UPDATE delivery_logs SET response_body = 'you said: secret';"
+             "SELECT set_config('hookcast.key', '" ONE "', false)");
     assert_int_equal(erase(3), STATUS_NOT_FOUND);
     for (int i = 0; i < 2; i++) {
         ok(erase(1));
@@ -38,6 +39,10 @@ static void test_what_it_said_goes(void **state) {
                "t{\"traceparent\":\"00-1-2-01\"}\\x6b");
     expect_sql("SELECT string_agg(coalesce(response_body, '-'), ',' ORDER BY event_id) FROM delivery_logs",
                "-,you said: secret");
+    expect_sql(
+        "SELECT string_agg(concat_ws(' ', workspace_id, action, right(target, 1), before ->> 'event_id', after), '|') "
+        "FROM audit",
+        "w1 event.erased 1 e1");
 }
 
 static void test_what_waits_is_cancelled(void **state) {
