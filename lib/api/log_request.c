@@ -4,7 +4,9 @@
 #include "base/utf8.h"
 
 #define DAY_US (INT64_C(24) * 3600 * 1000000)
-#define TEXT_MAX_BYTES 1024
+#define TYPE_MAX_BYTES 200
+#define EVENT_ID_MAX_BYTES 200
+#define WORD_MAX_BYTES 64
 #define TIME_MAX_BYTES 64
 #define NUMBER_MAX INT64_C(1000000000000)
 
@@ -51,13 +53,12 @@ static void read_time(struct call *call, const char *name, bool end, int64_t *re
 
 /* ---- what rows ---- */
 
-static void read_text(struct call *call, const char *name, struct span *ret_text) {
+static void read_text(struct call *call, const char *name, size_t max, struct span *ret_text) {
     struct span text = call_query(call, name);
     if (!text.data)
         return;
-    if (text.len == 0 || text.len > TEXT_MAX_BYTES || utf8_valid_prefix(text) != text.len ||
-        memchr(text.data, '\0', text.len))
-        call_field_error(call, name, "expected a text of 1 to %d bytes", TEXT_MAX_BYTES);
+    if (text.len == 0 || text.len > max || utf8_valid_prefix(text) != text.len || memchr(text.data, '\0', text.len))
+        call_field_error(call, name, "expected a text of 1 to %zu bytes", max);
     else
         *ret_text = text;
 }
@@ -77,7 +78,7 @@ static void read_status_code(struct call *call, struct log_filter *filter) {
     struct span text = call_query(call, "status_code");
     if (!text.data)
         return;
-    bool right = text.len == 3 && text.data[0] >= '1' && text.data[0] <= '9';
+    bool right = text.len == 3 && text.data[0] >= '1' && text.data[0] <= '5';
     bool all = right && (text.data[1] == 'x' || text.data[1] == 'X');
     for (size_t i = 1; i < 3 && right; i++)
         right = all ? text.data[i] == 'x' || text.data[i] == 'X' : text.data[i] >= '0' && text.data[i] <= '9';
@@ -113,10 +114,10 @@ static void read_batch(struct call *call, struct log_request *request, struct lo
 }
 
 static void read_filter(struct call *call, struct log_request *request, struct log_filter *filter) {
-    read_text(call, "event_type", &filter->event_type);
+    read_text(call, "event_type", TYPE_MAX_BYTES, &filter->event_type);
     read_delivery_status(call, &filter->delivery_status);
-    read_text(call, "error_code", &filter->error_code);
-    read_text(call, "event_id", &filter->event_id);
+    read_text(call, "error_code", WORD_MAX_BYTES, &filter->error_code);
+    read_text(call, "event_id", EVENT_ID_MAX_BYTES, &filter->event_id);
     read_status_code(call, filter);
     read_flag(call, "given_up", &filter->given_up);
     read_flag(call, "test", &filter->test);

@@ -379,6 +379,7 @@ def test_what_was_not_sent_or_is_gone_has_no_body(installation, receiver):
 
 @pytest.mark.parametrize("query, field", [
     ("delivery_status=ok", "delivery_status"), ("status_code=6", "status_code"), ("status_code=x00", "status_code"),
+    ("status_code=600", "status_code"), ("event_id=" + "e" * 201, "event_id"),
     ("start_date=yesterday", "start_date"), ("end_date=2024-13-01", "end_date"), ("order_by=created_at", "order_by"),
     ("order_by=id:asc", "order_by"), ("order_by=event_type:up", "order_by"), ("limit=-1", "limit"), ("limit=x", "limit"),
     ("offset=1.5", "offset"), ("given_up=1", "given_up"), ("test=maybe", "test"), ("batch_id=1", "batch_id"),
