@@ -1,4 +1,5 @@
 #include "api/event_intake.h"
+#include "api/event_type_fields.h"
 #include "base/clock.h"
 #include "base/crypto.h"
 #include "base/memory.h"
@@ -273,6 +274,47 @@ static enum status check_types(struct reading *reading, struct error *error) {
     return status;
 }
 
+struct schema_check {
+    struct reading *reading;
+    const struct event_type_schemas *schemas;
+    size_t index;
+};
+
+static bool check_payload(void *ctx, const struct json_value *element) {
+    struct schema_check *check = ctx;
+    struct reading *reading = check->reading;
+    struct json_value type, payload = {.text = SPAN_NONE};
+    struct buffer plain;
+    char field[FIELD_BYTES] = "payload";
+    CHECK(json_find(element->text, span_of(NAMES[TYPE]), &type));
+    if (!json_find(element->text, span_of(NAMES[PAYLOAD]), &payload))
+        payload.text = SPAN_NONE;
+    buffer_init(&plain, type.text.len + 1);
+    json_unescape(type.text, &plain);
+    if (reading->array)
+        snprintf(field, sizeof(field), "[%zu].payload", check->index);
+    event_type_schemas_check(check->schemas, reading->call, field, buffer_view(&plain), payload.text);
+    buffer_deinit(&plain);
+    check->index++;
+    return true;
+}
+
+/* The events are read again only where one of their types has a schema. */
+static enum status check_schemas(struct reading *reading, const struct json_value *body, struct error *error) {
+    struct schema_check check = {.reading = reading};
+    struct event_type_schemas *schemas = NULL;
+    enum status status = event_type_schemas_load(reading->call, reading->types, reading->type_count, &schemas, error);
+    if (status != STATUS_OK)
+        return status;
+    check.schemas = schemas;
+    if (event_type_schemas_any(schemas) && reading->array)
+        json_each_element(body->text, check_payload, &check);
+    else if (event_type_schemas_any(schemas))
+        check_payload(&check, body);
+    event_type_schemas_free(&schemas);
+    return STATUS_OK;
+}
+
 static bool is_plain(struct span value) {
     for (size_t i = 0; i < value.len; i++)
         if (value.data[i] < 0x20 || value.data[i] > 0x7E)
@@ -305,7 +347,10 @@ static enum status read_all(struct reading *reading, const struct json_value *bo
     else
         read_event(reading, body);
     buffer_deinit(&reading->record);
-    return call->errors ? STATUS_OK : check_types(reading, error);
+    enum status status = call->errors ? STATUS_OK : check_types(reading, error);
+    if (status == STATUS_OK && !call->errors)
+        status = check_schemas(reading, body, error);
+    return status;
 }
 
 enum status event_intake_read(struct call *call, struct event_intake *ret_intake, struct error *error) {

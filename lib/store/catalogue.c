@@ -126,3 +126,114 @@ enum status catalogue_examples(struct connection *connection, struct result **re
                                               "', dialect, position, event_type"};
     return connection_run(connection, &EXAMPLES, NULL, ret_rows, error);
 }
+
+#define OWN "workspace_id = $1 AND dialect = '" CATALOGUE_DEFAULT_DIALECT "' AND archived_at IS NULL"
+
+enum status catalogue_list_own(struct connection *connection, struct span workspace_id, struct result **ret_rows,
+                               struct error *error) {
+    static const struct statement LIST = {"SELECT " ENTRY " FROM event_types WHERE " OWN " ORDER BY event_type"};
+    struct params params;
+    params_init(&params);
+    params_text(&params, workspace_id);
+    enum status status = connection_run(connection, &LIST, &params, ret_rows, error);
+    params_deinit(&params);
+    return status;
+}
+
+enum status catalogue_lock_own(struct connection *connection, struct span workspace_id, struct span event_type,
+                               struct result **ret_rows, struct catalogue_entry *ret_entry, struct error *error) {
+    static const struct statement LOCK = {"SELECT " ENTRY " FROM event_types WHERE " OWN
+                                          " AND event_type = $2 FOR UPDATE"};
+    struct params params;
+    params_init(&params);
+    params_text(&params, workspace_id);
+    params_text(&params, event_type);
+    enum status status = connection_run(connection, &LOCK, &params, ret_rows, error);
+    params_deinit(&params);
+    if (status == STATUS_OK && result_rows(*ret_rows) == 0)
+        status = error_set(error, STATUS_NOT_FOUND, "there is no such event type");
+    else if (status == STATUS_OK)
+        catalogue_entry_read(*ret_rows, 0, ret_entry);
+    return status;
+}
+
+static void json_param(struct params *params, struct span json) {
+    if (json.data)
+        params_jsonb(params, json);
+    else
+        params_null(params, PARAM_JSONB);
+}
+
+static enum status write_entry(struct connection *connection, const struct statement *statement,
+                               struct span workspace_id, const struct catalogue_entry *entry, struct result **ret_rows,
+                               struct error *error) {
+    struct params params;
+    params_init(&params);
+    params_text(&params, workspace_id);
+    params_text(&params, entry->event_type);
+    params_text(&params, entry->description);
+    json_param(&params, entry->example);
+    json_param(&params, entry->schema);
+    enum status status = connection_run(connection, statement, &params, ret_rows, error);
+    params_deinit(&params);
+    return status;
+}
+
+enum status catalogue_create(struct connection *connection, struct span workspace_id,
+                             const struct catalogue_entry *entry, struct result **ret_rows, struct error *error) {
+    static const struct statement CREATE = {
+        "INSERT INTO event_types (workspace_id, event_type, description, example, schema) SELECT $1, $2, $3, $4, $5 "
+        "WHERE NOT EXISTS (SELECT FROM event_types g WHERE g.workspace_id = '' AND g.event_type = $2 "
+        "AND g.archived_at IS NULL) ON CONFLICT (workspace_id, dialect, event_type) DO UPDATE SET "
+        "description = EXCLUDED.description, example = EXCLUDED.example, schema = EXCLUDED.schema, archived_at = NULL "
+        "WHERE event_types.archived_at IS NOT NULL RETURNING " ENTRY};
+    enum status status = write_entry(connection, &CREATE, workspace_id, entry, ret_rows, error);
+    if (status == STATUS_OK && result_rows(*ret_rows) == 0)
+        status = error_set(error, STATUS_CONFLICT, "the event type is there");
+    return status;
+}
+
+enum status catalogue_update(struct connection *connection, struct span workspace_id,
+                             const struct catalogue_entry *entry, struct result **ret_rows, struct error *error) {
+    static const struct statement UPDATE = {"UPDATE event_types SET description = $3, example = $4, schema = $5 "
+                                            "WHERE " OWN " AND event_type = $2 RETURNING " ENTRY};
+    enum status status = write_entry(connection, &UPDATE, workspace_id, entry, ret_rows, error);
+    if (status == STATUS_OK && result_rows(*ret_rows) == 0)
+        status = error_set(error, STATUS_NOT_FOUND, "there is no such event type");
+    return status;
+}
+
+enum status catalogue_archive(struct connection *connection, struct span workspace_id, struct span event_type,
+                              struct error *error) {
+    static const struct statement ARCHIVE = {"UPDATE event_types SET archived_at = now() WHERE " OWN
+                                             " AND event_type = $2"};
+    struct params params;
+    struct result *result = NULL;
+    params_init(&params);
+    params_text(&params, workspace_id);
+    params_text(&params, event_type);
+    enum status status = connection_run(connection, &ARCHIVE, &params, &result, error);
+    params_deinit(&params);
+    if (status == STATUS_OK && result_affected(result) == 0)
+        status = error_set(error, STATUS_NOT_FOUND, "there is no such event type");
+    result_free(&result);
+    return status;
+}
+
+enum status catalogue_schemas(struct connection *connection, struct span workspace_id, const struct span *types,
+                              size_t count, struct result **ret_rows, struct error *error) {
+    static const struct statement SCHEMAS = {"SELECT event_type, schema::text FROM event_types WHERE " OWN
+                                             " AND event_type = ANY ($2::text[]) AND schema IS NOT NULL"};
+    struct param_array array;
+    array_init(&array, PARAM_TEXT, 1024 * 1024);
+    for (size_t i = 0; i < count; i++)
+        array_text(&array, types[i]);
+    struct params params;
+    params_init(&params);
+    params_text(&params, workspace_id);
+    params_array(&params, &array);
+    enum status status = connection_run(connection, &SCHEMAS, &params, ret_rows, error);
+    params_deinit(&params);
+    array_deinit(&array);
+    return status;
+}

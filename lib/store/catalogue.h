@@ -46,4 +46,33 @@ void catalogue_entry_read(const struct result *rows, int row, struct catalogue_e
 /* What every workspace knows, of all dialects, SeaNotify's first: name, description, example (JSON or null). */
 MUST_USE enum status catalogue_examples(struct connection *connection, struct result **ret_rows, struct error *error);
 
+/* ---- A workspace's own types. ---- */
+
+/* All that are not archived, by name. */
+MUST_USE enum status catalogue_list_own(struct connection *connection, struct span workspace_id,
+                                        struct result **ret_rows, struct error *error);
+
+/* One of them; in a transaction nobody else changes it until that ends. STATUS_NOT_FOUND: there is none, or it is
+ * archived. */
+MUST_USE enum status catalogue_lock_own(struct connection *connection, struct span workspace_id, struct span event_type,
+                                        struct result **ret_rows, struct catalogue_entry *ret_entry,
+                                        struct error *error);
+
+/* Each gives the row as it then is. Made or brought back from the archive; STATUS_CONFLICT: it is there, or every
+ * workspace has it. */
+MUST_USE enum status catalogue_create(struct connection *connection, struct span workspace_id,
+                                      const struct catalogue_entry *entry, struct result **ret_rows,
+                                      struct error *error);
+/* Description, example and schema. */
+MUST_USE enum status catalogue_update(struct connection *connection, struct span workspace_id,
+                                      const struct catalogue_entry *entry, struct result **ret_rows,
+                                      struct error *error);
+MUST_USE enum status catalogue_archive(struct connection *connection, struct span workspace_id, struct span event_type,
+                                       struct error *error);
+
+/* The schemas among the types: (event_type, schema) a row, for those that have one. */
+MUST_USE enum status catalogue_schemas(struct connection *connection, struct span workspace_id,
+                                       const struct span *types, size_t count, struct result **ret_rows,
+                                       struct error *error);
+
 #endif

@@ -897,7 +897,8 @@ def routed_paths():
             for varies, name in (("workspace_id", "acme"), ("subscription_id", "$SUBSCRIPTION"), ("log_id", "$LOG"),
                                  ("job_id", "$JOB"), ("event_id", "$EVENT"), ("rejected_id", "$REJECTED"), ("key_id", "$KEY_ID")):
                 path = path.replace("{" + varies + "}", name)
-            found.add(f"{method} {path}".replace("{event}", "message.sent"))
+            found.add(f"{method} {path}".replace("{event}", "message.sent")
+                      .replace("{event_type}", "order.paid"))
     return found
 
 
