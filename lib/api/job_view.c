@@ -6,15 +6,17 @@ static json_t *text_or_null(struct span text) {
     return text.data ? json_stringn(text.data, text.len) : json_null();
 }
 
-static json_t *time_or_null(int64_t ms) {
+static json_t *time_json(int64_t ms) {
     struct buffer text;
-    if (ms == 0)
-        return json_null();
     buffer_init(&text, 64);
     clock_format_iso(ms, &text);
     json_t *value = json_stringn(text.data, text.len);
     buffer_deinit(&text);
     return value;
+}
+
+static json_t *time_or_null(int64_t ms) {
+    return ms == 0 ? json_null() : time_json(ms);
 }
 
 /* What was asked for, with the times as they were understood. */
@@ -23,8 +25,8 @@ static json_t *request_view(const struct job_row *row) {
     if (!request)
         return json_null();
     if (!json_object_get(request, "log_id")) {
-        json_object_set_new(request, "since", time_or_null(row->since_ms));
-        json_object_set_new(request, "until", time_or_null(row->until_ms));
+        json_object_set_new(request, "since", time_json(row->since_ms));
+        json_object_set_new(request, "until", time_json(row->until_ms));
     }
     return request;
 }

@@ -140,15 +140,15 @@ static void fill(const struct compiled *compiled, const struct span *segments, s
     }
 }
 
-/* Two patterns may both allow a method; it is named once. */
-static bool names_method(const struct buffer *allow, const char *method) {
-    struct span list = buffer_view(allow);
-    size_t len = strlen(method);
-    for (size_t i = 0; i + len <= list.len; i++)
-        if (memcmp(list.data + i, method, len) == 0 && (i == 0 || list.data[i - 1] == ' ') &&
-            (i + len == list.len || list.data[i + len] == ','))
-            return true;
-    return false;
+/* Whether they stand for the same paths, whatever their named segments are called. */
+static bool same_shape(const struct compiled *a, const struct compiled *b) {
+    if (a->count != b->count)
+        return false;
+    for (size_t i = 0; i < a->count; i++)
+        if (a->segments[i].named != b->segments[i].named ||
+            (!a->segments[i].named && !span_equal(a->segments[i].text, b->segments[i].text)))
+            return false;
+    return true;
 }
 
 enum status router_find(const struct router *router, const char *method, struct span path,
@@ -161,10 +161,10 @@ enum status router_find(const struct router *router, const char *method, struct 
         if (!decode(&segments[i], ret_params, &used))
             return STATUS_NOT_FOUND;
     const char *wanted = strcmp(method, "HEAD") == 0 ? "GET" : method;
-    bool found = false;
+    const struct compiled *first = NULL;
     for (size_t i = 0; i < router->count; i++) {
         const struct compiled *compiled = &router->routes[i];
-        if (!matches(compiled, segments, count))
+        if (first ? !same_shape(compiled, first) : !matches(compiled, segments, count))
             continue;
         if (strcmp(compiled->route->method, wanted) == 0) {
             buffer_reset(allow);
@@ -172,11 +172,9 @@ enum status router_find(const struct router *router, const char *method, struct 
             *ret_route = compiled->route;
             return STATUS_OK;
         }
-        found = true;
-        if (!names_method(allow, compiled->route->method)) {
-            buffer_text(allow, allow->len ? ", " : "");
-            buffer_text(allow, compiled->route->method);
-        }
+        first = first ? first : compiled;
+        buffer_text(allow, allow->len ? ", " : "");
+        buffer_text(allow, compiled->route->method);
     }
-    return found ? STATUS_CONFLICT : STATUS_NOT_FOUND;
+    return first ? STATUS_CONFLICT : STATUS_NOT_FOUND;
 }

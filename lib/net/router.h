@@ -26,8 +26,9 @@ void router_free(struct router **router);
 
 /* STATUS_NOT_FOUND: no such path. STATUS_CONFLICT: the path is there, the method is not; allow, empty before, then
  * names those that are ("GET, PATCH, DELETE"). path is as it came: its segments are decoded one by one, so that an
- * encoded slash stays inside its segment. A named segment is never empty; a literal one counts before a named one. A
- * trailing slash is ignored. HEAD is answered as GET. */
+ * encoded slash stays inside its segment. A named segment is never empty; a literal one counts before a named one, and
+ * what it stands for is then the literal path's alone, whatever the method. A trailing slash is ignored. HEAD is
+ * answered as GET. */
 MUST_USE enum status router_find(const struct router *router, const char *method, struct span path,
                                  const struct route **ret_route, struct route_params *ret_params, struct buffer *allow);
 

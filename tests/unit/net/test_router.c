@@ -96,7 +96,8 @@ static void test_slashes(void **state) {
 static void test_a_literal_segment_goes_first(void **state) {
     (void)state;
     expect_route("POST", "/api/v1/workspaces/7/logs/export", "export");
-    expect_route("GET", "/api/v1/workspaces/7/logs/export", "logs of one");
+    const char *found;
+    assert_int_equal(find("GET", "/api/v1/workspaces/7/logs/export", &found), STATUS_CONFLICT);
     expect_route("GET", "/api/v1/exact/special", "literal first");
     expect_route("GET", "/api/v1/other/special", "named first");
 }
@@ -107,7 +108,7 @@ static void test_methods(void **state) {
     assert_int_equal(find("PUT", "/api/v1/workspaces/7/subscription/abc", &found), STATUS_CONFLICT);
     assert_string_equal(allow.data, "GET, PATCH, DELETE");
     assert_int_equal(find("PATCH", "/api/v1/workspaces/7/logs/export", &found), STATUS_CONFLICT);
-    assert_string_equal(allow.data, "POST, GET");
+    assert_string_equal(allow.data, "POST");
     assert_int_equal(find("GET", "/api/v1/exact/special", &found), STATUS_OK);
     assert_int_equal(allow.len, 0);
     assert_int_equal(find("PUT", "/api/v1/exact/special", &found), STATUS_CONFLICT);
