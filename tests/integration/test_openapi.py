@@ -1,0 +1,208 @@
+"""The API's description: it is OpenAPI 3.1, it describes every route and nothing else, and the program keeps to it."""
+import glob
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+from support.api import Api
+from support.process import ROOT
+
+METHODS = {"get", "put", "post", "patch", "delete"}
+
+
+@pytest.fixture
+def document(database_only):
+    answer = Api(database_only.api_process.api_url).get("/openapi.json")
+    assert answer.status == 200 and answer.headers["content-type"] == "application/json"
+    return answer.json
+
+
+def routes():
+    """{(method, path)} of every table of routes in the sources."""
+    found = set()
+    for source_path in glob.glob(os.path.join(ROOT, "lib", "api", "*_routes.c")):
+        with open(source_path, encoding="utf-8") as source:
+            text = source.read()
+        names = dict(re.findall(r'^#define ([A-Z]+) (.*"/.*)$', text, re.MULTILINE))
+        for method, path in re.findall(r'^ +\{"([A-Z]+)", ([^,]*"|[A-Z]+), ', text, re.MULTILINE):
+            for _ in range(2):
+                path = re.sub(r"\b[A-Z]+\b", lambda word: names.get(word.group(0), word.group(0)), path)
+            found.add((method.lower(), "".join(re.findall(r'"([^"]*)"', path))))
+    return found
+
+
+def operations(document):
+    return {(method, path): operation for path, methods in document["paths"].items() for method, operation in methods.items()}
+
+
+def references(value):
+    if isinstance(value, dict):
+        for name, one in value.items():
+            if name == "$ref":
+                yield one
+            else:
+                yield from references(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from references(one)
+
+
+def test_every_route_is_described_and_nothing_else(document):
+    assert document["openapi"] == "3.1.0"
+    assert {method for method, _ in operations(document)} <= METHODS
+    assert set(operations(document)) == routes()
+
+
+def test_what_every_operation_has(document):
+    identities = [operation["operationId"] for operation in operations(document).values()]
+    assert len(set(identities)) == len(identities)
+    for (method, path), operation in operations(document).items():
+        assert operation["summary"] and operation["tags"] and any(status < "300" for status in operation["responses"]), path
+        named = {one["$ref"].rsplit("/", 1)[1] for one in operation["parameters"] if "$ref" in one}
+        assert set(re.findall(r"{(\w+)}", path)) <= named, path
+        public = operation.get("security") == []
+        assert public or {"401", "404", "422", "503"} <= set(operation["responses"]), (method, path)
+        assert public or method == "get" or "403" in operation["responses"]
+        assert ("requestBody" not in operation) or {"400", "413", "415"} <= set(operation["responses"])
+
+
+def test_references_lead_somewhere_and_everything_is_used(document):
+    wanted = set(references(document))
+    for reference in wanted:
+        at = document
+        for name in reference[2:].split("/"):
+            assert name in at, reference
+            at = at[name]
+    there = {f"#/components/{kind}/{name}" for kind, all_of_it in document["components"].items() if kind != "securitySchemes"
+             for name in all_of_it}
+    assert there == wanted
+
+
+def test_webhooks_are_those_of_the_catalogue(database_only, document):
+    rows = database_only.db.rows("SELECT event_type, description, example FROM event_types WHERE workspace_id = ''")
+    assert set(document["webhooks"]) == {row["event_type"] for row in rows} and len(rows) >= 52
+    for row in rows:
+        post = document["webhooks"][row["event_type"]]["post"]
+        body = post["requestBody"]["content"]["application/json"]["example"]
+        assert (post["summary"], body["value"]["event_type"], body["value"]["payload"]) == \
+            (row["description"], row["event_type"], row["example"])
+    assert set(document["components"]["schemas"]["KnownEventType"]["enum"]) == set(document["webhooks"])
+
+
+def test_under_notify_and_without_a_key(database_only, document):
+    api = Api(database_only.api_process.api_url)
+    assert api.get("/notify/openapi.json").json == document
+    for path in ("/docs", "/notify/docs", "/redoc", "/notify/redoc"):
+        answer = api.get(path)
+        assert answer.status == 200 and answer.headers["content-type"] == "text/html; charset=utf-8"
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+def test_the_page_asks_no_foreign_host_and_its_script_runs(database_only, document, tmp_path):
+    page = Api(database_only.api_process.api_url).get("/docs").text
+    assert not re.search(r"""(src|href)\s*=\s*["'](?!#)|https?://|@import|url\(""", page), "everything is in it"
+    script = re.search(r"<script>(.*)</script>", page, re.DOTALL).group(1)
+    (tmp_path / "openapi.json").write_text(json.dumps(document))
+    (tmp_path / "page.js").write_text(DOM + script.replace('"use strict";', "", 1))
+    done = subprocess.run([shutil.which("node"), "page.js"], cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stderr
+    for (_, path), operation in operations(document).items():
+        assert path in done.stdout and operation["summary"] in done.stdout
+    assert "can't be read" not in done.stdout and all(name in done.stdout for name in document["components"]["schemas"])
+
+
+# As much of a browser as the page's script needs; every <details> is opened, and all text printed.
+DOM = """
+class Node {
+  constructor(tag) { this.tag = tag; this.children = []; this.listeners = []; }
+  append(...nodes) { this.children.push(...nodes); }
+  replaceChildren(...nodes) { this.children = nodes; }
+  addEventListener(name, fn) { this.listeners.push(fn); }
+  text() { const open = this.listeners; this.listeners = []; open.forEach(fn => fn());
+    return this.children.map(one => one instanceof Node ? one.text() : String(one)).join("\\n"); }
+}
+const byId = { main: new Node("main"), nav: new Node("nav") };
+globalThis.document = { getElementById: id => byId[id], createElement: tag => new Node(tag) };
+globalThis.fetch = async path => ({ json: async () => JSON.parse(require("fs").readFileSync(path, "utf8")) });
+setTimeout(() => console.log(byId.main.text()), 500);
+"""
+
+
+# schemathesis against the program: every operation, every check, valid and invalid data.
+
+SCHEMATHESIS = "schemathesis==4.32.5"
+SECONDS = 40
+
+# What JSON Schema can't say, where valid data would otherwise be made that is refused for good: a value that has to fit
+# another one, or has to be there.
+HOOKS = '''
+import json, os, uuid, schemathesis
+
+KNOWN = json.loads(os.environ["KNOWN"])
+
+@schemathesis.hook
+def before_call(context, case, kwargs):
+    positive = not (case.meta and any(part.mode.is_negative for part in case.meta.components.values()))
+    for name, value in KNOWN.items():
+        if positive and name in (case.path_parameters or {}) and case.method != "DELETE":
+            case.path_parameters[name] = value
+    if positive and case.path.endswith(("/logs", "/logs/{subscription_id}")):
+        (case.query or {}).pop("cursor", None)
+    for name, value in (("If-Match", "*"), ("Idempotency-Key", str(uuid.uuid4()))):
+        if positive and name in (case.headers or {}):
+            case.headers[name] = value
+    body = case.body if isinstance(case.body, dict) else {}
+    if positive and case.path.endswith(("/recover", "/replay")):
+        body.pop("until", None)
+        if body.get("subscription_id"):
+            body["subscription_id"] = KNOWN["subscription_id"]
+    if positive and case.path.endswith("/republish") and "value" in body:
+        body["value"] = {"workspace_id": "w1", "payload": body["value"]}
+    events = case.body if isinstance(case.body, list) else [case.body]
+    if positive and case.path.endswith("/events"):
+        for event in filter(lambda one: isinstance(one, dict), events):
+            event.pop("deliver_at", None)
+    if positive and isinstance(body.get("headers"), dict):
+        body["headers"] = {name.lower(): value for name, value in body["headers"].items()}
+'''
+
+
+def schemathesis():
+    """Its program, in an environment of its own that is made at the first use."""
+    home = os.path.join(ROOT, "var", SCHEMATHESIS)
+    program = os.path.join(home, "bin", "st")
+    if not os.path.exists(program):
+        subprocess.run([sys.executable, "-m", "venv", home], check=True, timeout=120)
+        subprocess.run([os.path.join(home, "bin", "pip"), "install", "-q", SCHEMATHESIS], check=True, timeout=300)
+    return program
+
+
+@pytest.mark.deadline(600)
+@pytest.mark.parametrize("admin", [False, True])
+def test_schemathesis_finds_nothing(installation, tmp_path, admin):
+    program = schemathesis()
+    serving = installation.serve()
+    api = installation.api
+    subscription = installation.subscribe("https://hook.example.com/")["id"]
+    installation.produce_raw("[1]")
+    installation.db.wait("SELECT count(*) = 1 FROM rejected_events")
+    rejected = str(installation.db.value("SELECT id FROM rejected_events"))
+    job = api.post(f"/api/v1/workspaces/w1/subscription/{subscription}/recover", {"since": "2026-01-01"}).json["id"]
+    event = api.post("/api/v1/workspaces/w1/events", {"event_type": "message.new"}).json["events"][0]["id"]
+    known = {"workspace_id": "w1", "subscription_id": subscription, "rejected_id": rejected, "job_id": job, "event_id": event,
+             "event": "message.sent"}
+    (tmp_path / "hooks.py").write_text(HOOKS)
+    (tmp_path / "schemathesis.toml").write_text(
+        f'hooks = "hooks"\n[auth.openapi.key]\napi_key = "{installation.key(None) if admin else api.key}"\n')
+    only = ["--include-path-regex", "^/api/v1/(workspaces|audit|rejected_events)($|/{workspace_id}$|/{rejected_id})"] if admin else []
+    done = subprocess.run(
+        [program, "--config-file", "schemathesis.toml", "run", api.url + "/openapi.json", "--checks", "all", "--mode", "all",
+         "--max-time", str(SECONDS // 2 if admin else SECONDS), "--request-timeout", "20", "--no-color", "--warnings", "off", *only],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path), "KNOWN": json.dumps(known)}, capture_output=True, text=True,
+        timeout=580, check=False)
+    assert done.returncode == 0, done.stdout[-20000:] + done.stderr[-2000:]
+    assert serving.running() and "level=error" not in serving.log()
