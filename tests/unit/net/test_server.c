@@ -50,6 +50,55 @@ static void end_stream(void *ctx) {
     fixture.streams_ended++;
 }
 
+/* A stream that is fed: every other chunk at once, the others a little later. */
+static struct {
+    struct stream *stream;
+    struct loop_timer *later;
+    int chunks_left;
+    bool cut; /* in place of the last chunk */
+    bool late;
+} fed;
+
+static void feed(void *ctx) {
+    (void)ctx;
+    struct buffer chunk;
+    if (fed.chunks_left == 1 && fed.cut) {
+        stream_cut(fed.stream);
+        return;
+    }
+    buffer_init(&chunk, 200000);
+    for (int i = 0; i < 10000; i++)
+        buffer_text(&chunk, "0123456789");
+    stream_feed(fed.stream, &chunk, --fed.chunks_left == 0);
+    assert_int_equal(chunk.len, 0);
+    buffer_deinit(&chunk);
+}
+
+static void on_want(void *ctx) {
+    fed.late = !fed.late;
+    if (fed.late)
+        loop_timer_start(fed.later, 2);
+    else
+        feed(ctx);
+}
+
+static void end_fed(void *ctx) {
+    (void)ctx;
+    loop_timer_stop(fed.later);
+    fixture.streams_ended++;
+}
+
+/* Its chunk never comes. */
+static void want_nothing(void *ctx) {
+    (void)ctx;
+}
+
+static void begin_fed(struct request *request, bool cut) {
+    fed.chunks_left = 20;
+    fed.cut = cut;
+    fed.stream = request_respond_fed(request, 200, "text/plain", on_want, end_fed, NULL);
+}
+
 static void put_query(void *ctx, struct span name, struct span value) {
     buffer_printf(ctx, " [%.*s=%.*s]", SPAN_ARGS(name), SPAN_ARGS(value));
 }
@@ -82,6 +131,11 @@ static void on_request(void *ctx, struct request *request) {
         fixture.chunks_left = 20;
         request_respond_stream(request, 200, "text/plain", next_chunk, end_stream,
                                span_is(path, "/stream") ? "/stream" : "/broken");
+    } else if (span_is(path, "/fed") || span_is(path, "/fed-cut")) {
+        begin_fed(request, span_is(path, "/fed-cut"));
+    } else if (span_is(path, "/fed-never")) {
+        fed.chunks_left = 2;
+        fed.stream = request_respond_fed(request, 200, "text/plain", want_nothing, end_stream, NULL);
     } else if (span_is(path, "/empty")) {
         request_respond(request, 204, NULL, SPAN_NONE);
     } else {
@@ -93,6 +147,7 @@ static void close_in_loop(void *ctx) {
     (void)ctx;
     server_close(&fixture.server);
     loop_timer_free(&fixture.later);
+    loop_timer_free(&fed.later);
     loop_stop(fixture.loop);
 }
 
@@ -112,6 +167,7 @@ static int open_with(const char *listen, size_t max_connections, int64_t idle_ti
     }
     fixture.port = server_port(fixture.server);
     fixture.later = loop_timer_new(fixture.loop, on_later, NULL);
+    fed.later = loop_timer_new(fixture.loop, feed, NULL);
     fixture.handled = 0;
     fixture.streams_ended = 0;
     return 0;
@@ -352,6 +408,31 @@ static void test_streams(void **state) {
     assert_int_equal(fixture.streams_ended, 3);
 }
 
+static void test_streams_that_are_fed(void **state) {
+    (void)state;
+    const char *answer = exchange("GET /fed HTTP/1.0\r\n\r\n");
+    const char *body = strstr(answer, "\r\n\r\n");
+    assert_non_null(body);
+    assert_int_equal(strlen(body + 4), 20 * 100000);
+    expect_answer("HEAD /fed HTTP/1.1\r\n" END, "HTTP/1.1 200", "");
+    assert_null(strstr(exchange("GET /fed-cut HTTP/1.1\r\n" END), "\r\n0\r\n\r\n"));
+    assert_int_equal(fixture.streams_ended, 3);
+    /* A client that leaves in between: found out with the next chunk. */
+    int fd = dial();
+    send_text(fd, "GET /fed HTTP/1.1\r\nHost: x\r\n\r\n");
+    read_until(fd, "0123456789");
+    close(fd);
+    for (int i = 0; i < 2000 && fixture.streams_ended < 4; i++)
+        usleep(1000);
+    assert_int_equal(fixture.streams_ended, 4);
+    /* One that still waits for its chunk doesn't keep the server from closing. */
+    fd = dial();
+    send_text(fd, "GET /fed-never HTTP/1.1\r\nHost: x\r\n\r\n");
+    read_until(fd, "200 OK");
+    expect_answer("GET /next HTTP/1.1\r\n" END, "HTTP/1.1 200", "/next");
+    close(fd);
+}
+
 static void test_garbage(void **state) {
     (void)state;
     exchange("\x16\x03\x01 banana\r\n\r\n");
@@ -470,6 +551,7 @@ int main(void) {
         WITH_SERVER(test_answers_later_and_keeps_the_connection),
         WITH_SERVER(test_a_client_that_leaves_before_the_answer),
         WITH_SERVER(test_streams),
+        WITH_SERVER(test_streams_that_are_fed),
         WITH_SERVER(test_garbage),
         cmocka_unit_test(test_close_with_a_request_unanswered),
         cmocka_unit_test(test_limits_of_connections_and_idleness),
