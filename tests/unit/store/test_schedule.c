@@ -362,6 +362,110 @@ static void test_nothing_reads_the_whole_table(void **state) {
     assert_string_equal(scans("idx_tup_read < 100", "pg_stat_user_indexes", "indexrelname", "schedule_pkey"), "t");
 }
 
+/* How many entries of an index were walked since the last call. */
+static int64_t walked_since(const char *index) {
+    static int64_t before;
+    pg_fixture_exec(scheduler, "SELECT pg_stat_force_next_flush()");
+    pg_fixture_exec(scheduler, "SELECT 1");
+    int64_t now = strtoll(scans("idx_tup_read", "pg_stat_user_indexes", "indexrelname", index), NULL, 10);
+    int64_t walked = now - before;
+    before = now;
+    return walked;
+}
+
+static int64_t look_from(int64_t from_ms, int limit) {
+    struct schedule_stretch all[16];
+    struct schedule_walked walked[16];
+    struct schedule_look wanted = {.stretches = all, .stretch_count = 16};
+    struct result *rows = NULL;
+    int64_t now_ms = 0;
+    int count = 0;
+    for (int bucket = 0; bucket < 16; bucket++)
+        all[bucket] = (struct schedule_stretch){bucket, false, from_ms, INT64_MAX, limit};
+    MUST(schedule_look(scheduler, &wanted, walked, &now_ms, &rows, &count, &error));
+    result_free(&rows);
+    return now_ms;
+}
+
+/* What was sent stays in the indexes while somebody keeps an old snapshot; who goes on where it ended does not meet it.
+ */
+static void test_an_old_snapshot_costs_nothing_where_the_last_look_ended(void **state) {
+    (void)state;
+    struct schedule_changes *batch = schedule_changes_new();
+    struct result *rows = NULL;
+    struct schedule_key from = key_of(1, 1500);
+    put_rows(1, 0, 1499, false);
+    put_rows(1, 1500, 2999, true);
+    int64_t now_ms = look_from(0, 1);
+    pg_fixture_exec(other, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM schedule LIMIT 1");
+    for (int row = 0; row < 3000; row++) {
+        struct schedule_key key = key_of(1, row);
+        schedule_changes_finish(batch, &key, -1);
+    }
+    write_batch(batch);
+    (void)walked_since("schedule_due");
+    (void)look_from(0, 100);
+    assert_in_range(walked_since("schedule_due"), 1500, 3000);
+    (void)look_from(now_ms + 1, 100);
+    assert_in_range(walked_since("schedule_due"), 0, 50);
+
+    (void)walked_since("schedule_held");
+    assert_int_equal(drain(scheduler, 1, 10, 60000), 0);
+    assert_in_range(walked_since("schedule_held"), 1500, 3000);
+    MUST(holds_drain(scheduler, &from, &(int){10}, &(int64_t){now_ms + 1}, 1, 1 << 20, 60000, &rows, &error));
+    assert_int_equal(result_rows(rows), 0);
+    result_free(&rows);
+    assert_in_range(walked_since("schedule_held"), 0, 50);
+
+    (void)walked_since("schedule_pkey");
+    from.row_key = uuid_of(0xa0, 2999);
+    MUST(schedule_claim_endpoint(scheduler, &from, 1, 10, 1 << 20, 60000, &rows, &error));
+    result_free(&rows);
+    assert_in_range(walked_since("schedule_pkey"), 0, 50);
+    pg_fixture_exec(other, "ROLLBACK");
+    schedule_changes_free(&batch);
+}
+
+/* Of a subscription whose rows are passed over only their number and their times are told. */
+static void test_a_look_passes_over_a_crowd(void **state) {
+    (void)state;
+    struct uuid one = uuid_of(0xe0, 1);
+    int bucket = subscription_bucket(WORKSPACE, &one), endpoint = 2;
+    for (struct uuid id = uuid_of(0xe0, 2); subscription_bucket(WORKSPACE, &id) != bucket; id = uuid_of(0xe0, endpoint))
+        endpoint++;
+    put_rows(1, 1, 50, false);
+    put_rows(endpoint, 1, 1, false);
+    put_rows(1, 51, 60, false);
+    struct schedule_stretch stretches[] = {{bucket, true, 0, INT64_MAX, 1000},
+                                           {bucket, true, 0, INT64_MAX, 10},
+                                           {bucket, false, 0, INT64_MAX, 5},
+                                           {(bucket + 1) % 16, true, 0, INT64_MAX, 5}};
+    struct schedule_walked walked[4];
+    struct schedule_look wanted = {stretches, 4, &one, 1, 0};
+    struct result *rows = NULL;
+    struct schedule_due due;
+    int64_t now_ms = 0;
+    int count = 0;
+    MUST(schedule_look(scheduler, &wanted, walked, &now_ms, &rows, &count, &error));
+    assert_int_equal(count, 1 + 5);
+    for (int i = 0, crowd = 0; i < count; i++) {
+        schedule_due_read(rows, i, &due);
+        crowd += uuid_equal(&due.key.subscription_id, &one);
+        assert_int_equal(due.stretch, uuid_equal(&due.key.subscription_id, &one) ? 2 : 0);
+        assert_in_range(due.due_at_ms, now_ms - 20000, now_ms);
+        assert_true(crowd <= 5);
+    }
+    assert_int_equal(walked[0].rows, 61);
+    assert_int_equal(walked[1].rows, 10);
+    assert_int_equal(walked[2].rows, 5);
+    assert_int_equal(walked[3].rows, 0);
+    assert_in_range(walked[0].passed_ms, now_ms - 20000, walked[0].last_ms);
+    assert_true(walked[1].last_ms <= walked[0].last_ms);
+    assert_int_equal(walked[2].passed_ms, INT64_MAX);
+    assert_int_equal(walked[3].passed_ms, INT64_MAX);
+    result_free(&rows);
+}
+
 static void test_claim_of_an_endpoint(void **state) {
     (void)state;
     put_rows(1, 1, 6, false);
@@ -458,6 +562,8 @@ int main(void) {
         TEST(test_two_claimers_never_get_the_same_row),
         TEST(test_claims_are_hot),
         TEST(test_nothing_reads_the_whole_table),
+        TEST(test_an_old_snapshot_costs_nothing_where_the_last_look_ended),
+        TEST(test_a_look_passes_over_a_crowd),
         TEST(test_claim_of_an_endpoint),
         TEST(test_endpoints_page_by_page),
         TEST(test_gone_subscriptions),
