@@ -41,7 +41,7 @@ static void answer_page(struct call *call, const struct result *rows, int limit)
         buffer_text(&call->answer, i ? "," : "");
         write_row(call, &row);
     }
-    write_member(call, "],\"next_cursor\":", count == limit ? query_cursor_of_number(row.id, NULL) : json_null());
+    write_member(call, "],\"next_cursor\":", count == limit ? query_cursor_of_number(row.id) : json_null());
     buffer_char(&call->answer, '}');
     call_answer_text(call, 200, "application/json");
 }

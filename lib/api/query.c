@@ -1,12 +1,10 @@
 #include "api/query.h"
 #include "base/clock.h"
-#include "base/crypto.h"
 #include "base/utf8.h"
 #include <jansson.h>
 #include <stdio.h>
 
 #define DAY_MS (24 * 3600 * 1000LL)
-#define CURSOR_MAX_BYTES 1000
 
 /* At most 18 digits. */
 static bool read_number(struct span text, int64_t *ret_number) {
@@ -77,35 +75,10 @@ bool query_cursor_number(struct call *call, int64_t *ret_number, struct uuid *re
     return true;
 }
 
-bool query_cursor_text(struct call *call, struct span *ret_text) {
-    struct span cursor = call_query(call, "cursor");
-    if (!cursor.data)
-        return false;
-    struct buffer text;
-    buffer_init(&text, CURSOR_MAX_BYTES);
-    bool right = cursor.len > 0 && base64_decode(cursor, &text) == STATUS_OK && !text.overflowed &&
-                 query_is_text(buffer_view(&text));
-    if (right)
-        *ret_text = arena_span(call->arena, buffer_view(&text));
-    buffer_deinit(&text);
-    return right || refuse_cursor(call);
-}
-
-struct json_t *query_cursor_of_number(int64_t number, const struct uuid *id) {
-    char text[32 + UUID_TEXT_LEN + 1], id_text[UUID_TEXT_LEN + 1] = "";
-    if (id)
-        uuid_format(id, id_text);
-    snprintf(text, sizeof(text), "%lld%s%s", (long long)number, id ? "-" : "", id_text);
+struct json_t *query_cursor_of_number(int64_t number) {
+    char text[32];
+    snprintf(text, sizeof(text), "%lld", (long long)number);
     return json_string(text);
-}
-
-struct json_t *query_cursor_of_text(struct span text) {
-    struct buffer cursor;
-    buffer_init(&cursor, 2 * CURSOR_MAX_BYTES);
-    base64_encode(text, &cursor);
-    json_t *json = query_text(buffer_view(&cursor));
-    buffer_deinit(&cursor);
-    return json;
 }
 
 struct json_t *query_text(struct span text) {

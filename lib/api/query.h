@@ -17,11 +17,9 @@ bool query_uuid(struct call *call, const char *name, struct uuid *ret_uuid);
 /* UTF-8 that the database takes. */
 bool query_is_text(struct span text);
 
-/* `cursor`, as query_cursor_of_… made it. False: absent or wrong. */
+/* `cursor`: a number, and an id behind it where ret_id is not NULL. False: absent or wrong. */
 bool query_cursor_number(struct call *call, int64_t *ret_number, struct uuid *ret_id);
-bool query_cursor_text(struct call *call, struct span *ret_text);
-struct json_t *query_cursor_of_number(int64_t number, const struct uuid *id); /* id NULL: the number alone */
-struct json_t *query_cursor_of_text(struct span text);
+struct json_t *query_cursor_of_number(int64_t number); /* without an id */
 
 /* Parts of an answer, new references. */
 struct json_t *query_text(struct span text);  /* SPAN_NONE: null */

@@ -228,7 +228,8 @@ static bool on_header(void *ctx, const struct json_member *member) {
 }
 
 /* Whether the pipeline would take it, for this workspace. False: the call is answered. */
-static bool judge(struct call *call, const struct rejected_record *record, const struct headers *headers) {
+static bool judge(struct call *call, const struct rejected_record *record, const struct headers *headers,
+                  bool corrected) {
     struct event_rules rules = {span_of(call->settings->topic_prefix)};
     struct event_record read = {.topic = record->topic,
                                 .timestamp_ms = clock_wall_ms(),
@@ -246,8 +247,11 @@ static bool judge(struct call *call, const struct rejected_record *record, const
         call_field_error(call, "value", "is an event of another workspace");
     if (event)
         event_unref(&event);
-    if (call->errors)
+    if (call->errors && corrected)
         call_refuse(call);
+    else if (call->errors)
+        call_problem(call, 409, "still_rejected", "It would be rejected again: %.400s. Send a corrected value.",
+                     rejection.reason.text);
     return !call->status;
 }
 
@@ -292,7 +296,7 @@ static void republish(struct call *call) {
             record.value = value;
         if (json_scan(record.headers, on_header, &headers, &ignored, &error) != STATUS_OK)
             headers.count = 0;
-        if (judge(call, &record, &headers))
+        if (judge(call, &record, &headers, value.data != NULL))
             publish(call, &record, &headers, value.data != NULL);
     }
     result_free(&rows);

@@ -16,12 +16,13 @@ static json_t *workspace_view(const struct workspace_row *row) {
 
 static void list(struct call *call) {
     static const char *const QUERY[] = {"limit", "cursor", NULL};
-    struct span after = SPAN_NONE;
+    struct span after = call_query(call, "cursor"); /* the id of the page before's last one */
     struct result *rows = NULL;
     struct error error;
     call_check_query(call, QUERY);
     int limit = query_limit(call, LIST_DEFAULT, LIST_MAX);
-    query_cursor_text(call, &after);
+    if (after.data && !workspace_id_valid(after))
+        call_field_error(call, "cursor", "expected the next_cursor of an answer");
     if (call->errors) {
         call_refuse(call);
         return;
@@ -35,7 +36,7 @@ static void list(struct call *call) {
             workspaces_row_read(rows, i, &row);
             json_array_append_new(workspaces, workspace_view(&row));
         }
-        json_t *next = count == limit ? query_cursor_of_text(row.id) : json_null();
+        json_t *next = count == limit ? query_text(row.id) : json_null();
         call_answer_json(call, 200, json_pack("{s:o, s:o}", "workspaces", workspaces, "next_cursor", next));
     } else {
         call_failed(call, status, &error);
@@ -67,7 +68,12 @@ static void get(struct call *call) {
     struct result *rows = NULL;
     struct error error;
     if (can_be(call)) {
+        struct workspace_row row = {.erased_at_ms = 0};
         enum status status = workspaces_get(call->connection, call->workspace_id, &rows, &error);
+        if (status == STATUS_OK)
+            workspaces_row_read(rows, 0, &row);
+        if (row.erased_at_ms)
+            status = error_set(&error, STATUS_NOT_FOUND, "it is being erased");
         answer(call, status, 200, rows, &error);
     }
 }

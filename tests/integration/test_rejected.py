@@ -39,7 +39,7 @@ def test_one_record_from_its_rejection_to_its_delivery(running, receiver):
     path = f"{W1}/{record['id']}"
     assert running.api.get(path).json == record
     refused = running.api.post(path + "/republish")
-    assert refused.status == 422 and "occurred_at" in refused.json["detail"], refused
+    assert (refused.status, refused.json["code"]) == (409, "still_rejected") and "occurred_at" in refused.json["detail"], refused
     corrected = '{"id":"evt_1","occurred_at":1760000000000,"payload":{"n":1e400,"text":"ü"}}'
     answer = running.api.post(path + "/republish", {"value": corrected})
     assert (answer.status, answer.json) == (202, {"id": record["id"], "topic": running.topic()})
