@@ -68,6 +68,13 @@ static void read_schema(struct call *call, const json_t *value, struct catalogue
         entry->schema = written(call, "schema", value);
 }
 
+static void read_sample(struct call *call, const json_t *value, struct catalogue_entry *entry) {
+    if (json_is_null(value))
+        entry->sample = SPAN_NONE;
+    else
+        call_field_error(call, "sample", "can only be taken away, by null");
+}
+
 static void check_example(struct call *call, const struct catalogue_entry *entry) {
     struct complaining complaining = {call, "example"};
     if (!entry->schema.data || !entry->example.data)
@@ -92,6 +99,8 @@ void event_type_fields_read(struct call *call, bool create, struct catalogue_ent
             read_example(call, value, entry);
         else if (strcmp(name, "schema") == 0)
             read_schema(call, value, entry);
+        else if (strcmp(name, "sample") == 0 && !create)
+            read_sample(call, value, entry);
         else
             call_field_error(call, name, "there is no such field; expected event_type, description, example, schema");
     }

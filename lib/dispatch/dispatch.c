@@ -28,6 +28,7 @@ struct dispatch {
     struct keyring *keyring;
     struct guard *guard;
     struct roster *roster;
+    struct sightings *sightings;
     struct budget budget;
     struct pulse pulse;
     struct recorder *recorder;
@@ -100,7 +101,7 @@ static enum status make_threads(struct dispatch *dispatch, struct error *error) 
         .ctx = dispatch,
     };
     dispatch->recorder = recorder_new(&recorder);
-    struct jobs_settings jobs = {settings, dispatch->roster, process_id};
+    struct jobs_settings jobs = {settings, dispatch->roster, process_id, dispatch->sightings};
     dispatch->jobs = jobs_new(&jobs);
     enum status status = make_lanes(dispatch, error);
     if (status != STATUS_OK)
@@ -114,9 +115,9 @@ static enum status make_threads(struct dispatch *dispatch, struct error *error) 
     dispatch->upkeep = upkeep_new(settings);
     if (*settings->smtp_url)
         dispatch->mailer = mailer_new(settings);
-    struct intake_settings intake = {settings,        dispatch->roster,     dispatch->recorder,
-                                     dispatch->lanes, dispatch->lane_count, &dispatch->budget,
-                                     &dispatch->pulse};
+    struct intake_settings intake = {settings,         dispatch->roster,     dispatch->recorder,
+                                     dispatch->lanes,  dispatch->lane_count, &dispatch->budget,
+                                     &dispatch->pulse, dispatch->sightings};
     status = intake_new(&intake, &dispatch->intake, error);
     if (status != STATUS_OK)
         error_context(error, "HOOKCAST_KAFKA_CONF or HOOKCAST_TOPICS");
@@ -127,6 +128,7 @@ enum status dispatch_new(const struct settings *settings, struct dispatch **ret_
     struct dispatch *dispatch = mem_calloc(1, sizeof(*dispatch));
     dispatch->settings = settings;
     dispatch->roster = roster_new();
+    dispatch->sightings = sightings_new();
     atomic_init(&dispatch->pulse.processes, 1);
     enum status status = sealing_keyring(settings, &dispatch->keyring, error);
     if (status == STATUS_OK && (status = guard_new(settings->allow_nets, &dispatch->guard, error)) != STATUS_OK)
@@ -199,6 +201,7 @@ void dispatch_free(struct dispatch **dispatch_ptr) {
     mailer_free(&dispatch->mailer);
     upkeep_free(&dispatch->upkeep);
     jobs_free(&dispatch->jobs);
+    sightings_free(&dispatch->sightings);
     roster_free(&dispatch->roster);
     guard_free(&dispatch->guard);
     keyring_free(&dispatch->keyring);

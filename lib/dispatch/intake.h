@@ -16,6 +16,7 @@
 #include "dispatch/delivery.h"
 #include "dispatch/pulse.h"
 #include "dispatch/roster.h"
+#include "dispatch/sightings.h"
 
 struct intake;
 struct lane;
@@ -29,6 +30,7 @@ struct intake_settings {
     int lane_count;
     struct budget *budget;
     struct pulse *pulse;
+    struct sightings *sightings; /* NULL: nobody wants to know */
 };
 
 MUST_USE enum status intake_new(const struct intake_settings *settings, struct intake **ret_intake,

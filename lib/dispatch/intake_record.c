@@ -142,6 +142,8 @@ static const struct matching *roster_of(struct intake *intake) {
 static void deliver(struct intake *intake, struct partition *partition, struct event *event) {
     intake->match_count = 0;
     intake->matched_event = event;
+    if (intake->settings.sightings)
+        sightings_note(intake->settings.sightings, event, loop_now_ms(intake->loop));
     matching_each(roster_of(intake), event->workspace_id, event->event_type, add_match, intake);
     uint32_t active = 0, skipped = 0;
     for (size_t i = 0; i < intake->match_count; i++)

@@ -30,8 +30,8 @@ static enum status open_connection(struct jobs *jobs, struct error *error) {
 }
 
 static enum status do_round(struct jobs *jobs, bool *ret_more, struct error *error) {
-    static enum status (*const STEPS[])(struct jobs *, bool *, struct error *) = {jobs_health, jobs_outbox, jobs_resend,
-                                                                                  jobs_rollup, jobs_erase};
+    static enum status (*const STEPS[])(struct jobs *, bool *, struct error *) = {
+        jobs_health, jobs_outbox, jobs_resend, jobs_rollup, jobs_erase, jobs_sightings};
     enum status status = open_connection(jobs, error);
     for (size_t i = 0; i < sizeof(STEPS) / sizeof(STEPS[0]) && status == STATUS_OK; i++) {
         status = STEPS[i](jobs, ret_more, error);
@@ -102,6 +102,7 @@ void jobs_free(struct jobs **jobs_ptr) {
     if (left)
         on_messages(jobs, left);
     jobs_health_drop(jobs);
+    sightings_drop(&jobs->sightings.taken);
     connection_free(&jobs->connection);
     loop_timer_free(&jobs->timer);
     queue_free(&jobs->queue);

@@ -1,7 +1,7 @@
 /* The thread for what is no delivery itself: it writes down what the answers say of the endpoints' health and disables
- * those that fail for too long, brings operational events to their subscribers, sends deliveries again on request, and
- * counts the log. One connection, short transactions, and nothing kept that a crash would lose: what is to be done
- * stands in tables.
+ * those that fail for too long, brings operational events to their subscribers, sends deliveries again on request,
+ * counts the log, and notes which event types come over Kafka. One connection, short transactions, and nothing kept
+ * that a crash would lose: what is to be done stands in tables.
  *
  *   lanes ── health ──▶ health ──▶ outbox ──▶ events, schedule
  *                                     jobs ──▶ schedule
@@ -12,6 +12,7 @@
 #include "core/settings.h"
 #include "dispatch/delivery.h"
 #include "dispatch/roster.h"
+#include "dispatch/sightings.h"
 
 struct jobs;
 
@@ -19,6 +20,7 @@ struct jobs_settings {
     const struct settings *settings;
     struct roster *roster;
     struct uuid process_id;
+    struct sightings *sightings; /* NULL: none */
 };
 
 struct jobs *jobs_new(const struct jobs_settings *settings);

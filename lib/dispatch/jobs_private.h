@@ -30,6 +30,10 @@ struct jobs {
         int64_t ceiling_ms, next_ceiling_ms; /* wall; see log_rollup_step */
     } rollup;
     struct {
+        struct sighting *taken;             /* and not written yet */
+        int64_t looked_at_ms, forgot_at_ms; /* monotonic; 0: not yet */
+    } sightings;
+    struct {
         int64_t looked_at_ms, purged_at_ms; /* monotonic; 0: not yet */
     } erase;
 };
@@ -40,6 +44,7 @@ MUST_USE enum status jobs_health(struct jobs *jobs, bool *ret_more, struct error
 MUST_USE enum status jobs_outbox(struct jobs *jobs, bool *ret_more, struct error *error);
 MUST_USE enum status jobs_resend(struct jobs *jobs, bool *ret_more, struct error *error);
 MUST_USE enum status jobs_rollup(struct jobs *jobs, bool *ret_more, struct error *error);
+MUST_USE enum status jobs_sightings(struct jobs *jobs, bool *ret_more, struct error *error);
 MUST_USE enum status jobs_erase(struct jobs *jobs, bool *ret_more, struct error *error);
 
 /* Keeps what was told until it is written; past JOBS_HEALTH_MAX it is dropped. */

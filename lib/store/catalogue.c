@@ -165,8 +165,8 @@ static void json_param(struct params *params, struct span json) {
 }
 
 static enum status write_entry(struct connection *connection, const struct statement *statement,
-                               struct span workspace_id, const struct catalogue_entry *entry, struct result **ret_rows,
-                               struct error *error) {
+                               struct span workspace_id, const struct catalogue_entry *entry, const bool *keeps_sample,
+                               struct result **ret_rows, struct error *error) {
     struct params params;
     params_init(&params);
     params_text(&params, workspace_id);
@@ -174,6 +174,8 @@ static enum status write_entry(struct connection *connection, const struct state
     params_text(&params, entry->description);
     json_param(&params, entry->example);
     json_param(&params, entry->schema);
+    if (keeps_sample)
+        params_bool(&params, *keeps_sample);
     enum status status = connection_run(connection, statement, &params, ret_rows, error);
     params_deinit(&params);
     return status;
@@ -187,7 +189,7 @@ enum status catalogue_create(struct connection *connection, struct span workspac
         "AND g.archived_at IS NULL) ON CONFLICT (workspace_id, dialect, event_type) DO UPDATE SET "
         "description = EXCLUDED.description, example = EXCLUDED.example, schema = EXCLUDED.schema, archived_at = NULL "
         "WHERE event_types.archived_at IS NOT NULL RETURNING " ENTRY};
-    enum status status = write_entry(connection, &CREATE, workspace_id, entry, ret_rows, error);
+    enum status status = write_entry(connection, &CREATE, workspace_id, entry, NULL, ret_rows, error);
     if (status == STATUS_OK && result_rows(*ret_rows) == 0)
         status = error_set(error, STATUS_CONFLICT, "the event type is there");
     return status;
@@ -195,9 +197,12 @@ enum status catalogue_create(struct connection *connection, struct span workspac
 
 enum status catalogue_update(struct connection *connection, struct span workspace_id,
                              const struct catalogue_entry *entry, struct result **ret_rows, struct error *error) {
-    static const struct statement UPDATE = {"UPDATE event_types SET description = $3, example = $4, schema = $5 "
-                                            "WHERE " OWN " AND event_type = $2 RETURNING " ENTRY};
-    enum status status = write_entry(connection, &UPDATE, workspace_id, entry, ret_rows, error);
+    static const struct statement UPDATE = {
+        "UPDATE event_types SET description = $3, example = $4, schema = $5, "
+        "sample = CASE WHEN $6 THEN sample END, sample_event = CASE WHEN $6 THEN sample_event END "
+        "WHERE " OWN " AND event_type = $2 RETURNING " ENTRY};
+    bool keeps_sample = entry->sample.data != NULL;
+    enum status status = write_entry(connection, &UPDATE, workspace_id, entry, &keeps_sample, ret_rows, error);
     if (status == STATUS_OK && result_rows(*ret_rows) == 0)
         status = error_set(error, STATUS_NOT_FOUND, "there is no such event type");
     return status;
@@ -235,5 +240,60 @@ enum status catalogue_schemas(struct connection *connection, struct span workspa
     enum status status = connection_run(connection, &SCHEMAS, &params, ret_rows, error);
     params_deinit(&params);
     array_deinit(&array);
+    return status;
+}
+
+enum status catalogue_sighted(struct connection *connection, const struct catalogue_sighting *sightings, size_t count,
+                              struct error *error) {
+    static const struct statement SIGHTED = {
+        "INSERT INTO event_types AS t (workspace_id, event_type, sample, sample_event, first_seen_at, last_seen_at) "
+        "SELECT DISTINCT ON (g.workspace_id, g.event_type) g.workspace_id, g.event_type, g.sample, g.event_key, "
+        "clock_timestamp(), clock_timestamp() "
+        "FROM unnest($1::text[], $2::text[], $3::text[], $4::uuid[]) g (workspace_id, event_type, sample, event_key) "
+        "WHERE g.event_type NOT LIKE 'hookcast.%' "
+        "AND EXISTS (SELECT FROM workspaces w WHERE w.id = g.workspace_id AND w.erased_at IS NULL) "
+        "AND NOT EXISTS (SELECT FROM event_types c WHERE c.workspace_id = '' AND c.event_type = g.event_type) "
+        "AND (EXISTS (SELECT FROM event_types o WHERE o.workspace_id = g.workspace_id AND o.event_type = g.event_type) "
+        "OR (SELECT count(*) FROM event_types o WHERE o.workspace_id = g.workspace_id) < $5) ORDER BY 1, 2 "
+        "ON CONFLICT (workspace_id, dialect, event_type) DO UPDATE SET last_seen_at = EXCLUDED.last_seen_at, "
+        "first_seen_at = coalesce(t.first_seen_at, EXCLUDED.first_seen_at), "
+        "sample = CASE WHEN t.first_seen_at IS NULL THEN EXCLUDED.sample ELSE t.sample END, "
+        "sample_event = CASE WHEN t.first_seen_at IS NULL THEN EXCLUDED.sample_event ELSE t.sample_event END"};
+    struct param_array workspaces, types, samples, keys;
+    array_init(&workspaces, PARAM_TEXT, 1024 * 1024);
+    array_init(&types, PARAM_TEXT, 1024 * 1024);
+    array_init(&samples, PARAM_TEXT, 32 * 1024 * 1024);
+    array_init(&keys, PARAM_UUID, 64 * 1024);
+    for (size_t i = 0; i < count; i++) {
+        array_text(&workspaces, sightings[i].workspace_id);
+        array_text(&types, sightings[i].event_type);
+        array_text(&samples, sightings[i].sample);
+        array_uuid(&keys, &sightings[i].event_key);
+    }
+    struct params params;
+    params_init(&params);
+    params_array(&params, &workspaces);
+    params_array(&params, &types);
+    params_array(&params, &samples);
+    params_array(&params, &keys);
+    params_int8(&params, CATALOGUE_MAX_SEEN);
+    enum status status = connection_run(connection, &SIGHTED, &params, NULL, error);
+    params_deinit(&params);
+    array_deinit(&keys);
+    array_deinit(&samples);
+    array_deinit(&types);
+    array_deinit(&workspaces);
+    return status;
+}
+
+enum status catalogue_forget_samples(struct connection *connection, int64_t retention_ms, struct error *error) {
+    static const struct statement FORGET = {
+        "UPDATE event_types SET sample = NULL, sample_event = NULL WHERE sample IS NOT NULL "
+        "AND first_seen_at < clock_timestamp() - $1::int8 * interval '1 millisecond'"};
+    struct params params;
+    params_init(&params);
+    params_int8(&params, retention_ms);
+    enum status status = connection_run(connection, &FORGET, &params, NULL, error);
+    params_deinit(&params);
     return status;
 }

@@ -63,7 +63,7 @@ MUST_USE enum status catalogue_lock_own(struct connection *connection, struct sp
 MUST_USE enum status catalogue_create(struct connection *connection, struct span workspace_id,
                                       const struct catalogue_entry *entry, struct result **ret_rows,
                                       struct error *error);
-/* Description, example and schema. */
+/* Description, example and schema; the sample stays unless it is SPAN_NONE. */
 MUST_USE enum status catalogue_update(struct connection *connection, struct span workspace_id,
                                       const struct catalogue_entry *entry, struct result **ret_rows,
                                       struct error *error);
@@ -74,5 +74,24 @@ MUST_USE enum status catalogue_archive(struct connection *connection, struct spa
 MUST_USE enum status catalogue_schemas(struct connection *connection, struct span workspace_id,
                                        const struct span *types, size_t count, struct result **ret_rows,
                                        struct error *error);
+
+/* ---- Types that come over Kafka. ---- */
+
+/* A workspace's own have at most so many names that nobody has made. */
+#define CATALOGUE_MAX_SEEN 2000
+
+struct catalogue_sighting {
+    struct span workspace_id, event_type;
+    struct span sample; /* SPAN_NONE: none */
+    struct uuid event_key;
+};
+
+/* At most 1,000, of workspaces that are there: those that neither hookcast's catalogue nor the workspace has are made,
+ * with their samples; of the workspace's own that they were seen now is noted. */
+MUST_USE enum status catalogue_sighted(struct connection *connection, const struct catalogue_sighting *sightings,
+                                       size_t count, struct error *error);
+
+/* Samples that are older than retention_ms go. */
+MUST_USE enum status catalogue_forget_samples(struct connection *connection, int64_t retention_ms, struct error *error);
 
 #endif

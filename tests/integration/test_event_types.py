@@ -3,6 +3,7 @@ import concurrent.futures
 import json
 
 import pytest
+from servers import wait_until
 from support.installation import find_key
 
 ALL = "/api/v1/workspaces/{}/event_types"
@@ -163,3 +164,61 @@ def test_events_have_to_be_as_the_schema_says(installation):
     assert api.post(path, raw=big).status == 202
     assert_field(api.post(path, raw=big.replace(b"id\": 1", b"total\": 1e999, \"id\": 1")), "payload", "can't be checked")
     assert api.post(path, [good, {"event_type": "free", "payload": [{}]}]).status == 202
+
+
+# Types that come over Kafka.
+
+
+def own(installation, name, workspace="w1"):
+    rows = installation.db.rows("SELECT * FROM event_types WHERE workspace_id = %s AND event_type = %s", workspace, name)
+    return rows[0] if rows else None
+
+
+def over_one_topic(installation, events):
+    installation.kafka.produce([{"topic": installation.group + "_all", "key": "w1", "value": event} for event in events])
+
+
+def test_a_type_that_is_first_seen_in_kafka_registers_itself(installation, receiver):
+    api = installation.api
+    made(api, {"event_type": "made.before", "example": {"mine": 1}})
+    made(api, {"event_type": "archived"})
+    assert api.delete(ALL.format("w1") + "/archived").status == 204
+    installation.env["HOOKCAST_TOPICS"] = installation.group + "_all"
+    installation.dispatch()
+    seen = ["order.shipped", "made.before", "archived", "conversation.new", "email-sent", "hookcast.odd"]
+    over_one_topic(installation, [f'{{"event_type": "{name}", "workspace_id": "w1", "id": "e-{name}", "payload": '
+                                  f'{{"n": 1.50, "number": {number}, "s": "\\ud800"}}}}' for number, name in enumerate(seen)] +
+                   [installation.event("order.shipped", payload={"later": True}), installation.event("x", workspace="nobody")])
+    wait_until(lambda: own(installation, "order.shipped"), 20, what="the type is there")
+    answer = api.get(ALL.format("w1") + "/order.shipped")
+    assert answer.status == 200 and '"sample":{"n":1.50,"number":0,"s":"\\ud800"}' in answer.text, answer
+    assert answer.json["example"] is None and answer.json["description"] == ""
+    assert answer.json["first_seen_at"] == answer.json["last_seen_at"] and answer.json["first_seen_at"].endswith("Z")
+    assert [one["event_type"] for one in api.get("/api/v1/event_types").json[15:]] == ["made.before", "order.shipped"]
+    before = own(installation, "made.before")
+    assert before["first_seen_at"] and before["example"] == {"mine": 1} and before["sample"]
+    assert own(installation, "archived")["archived_at"] and not own(installation, "x", "nobody")
+    assert installation.db.count("event_types", "workspace_id <> ''") == 3
+    # It may be asked for now, and its sample is what a test sends.
+    subscription = installation.subscribe(receiver.url("/hook"), ["order.shipped"], payload_format="raw")
+    answer = api.post("/api/v1/workspaces/w1/test", {"event_type": "order.shipped", "webhook_url": receiver.url("/hook")})
+    assert answer.status == 200 and answer.json["delivered"], answer
+    assert receiver.requests("/hook")[0].body == b'{"n":1.50,"number":0,"s":"\\ud800"}' and subscription
+    gone = api.patch(ALL.format("w1") + "/order.shipped", {"sample": None})
+    assert gone.status == 200 and gone.json["sample"] is None and gone.json["first_seen_at"]
+    assert_field(api.patch(ALL.format("w1") + "/order.shipped", {"sample": 5}), "sample", "taken away")
+
+
+def test_a_sample_goes_with_its_event(installation, receiver):
+    api = installation.api
+    installation.insert_subscription(receiver.url("/hook"))
+    installation.dispatch()
+    installation.wait_in_force()
+    event = installation.event("order.lost", payload={"secret": "of somebody"})
+    installation.produce([event])
+    wait_until(lambda: own(installation, "order.lost"), 20, what="the type is there")
+    receiver.wait_for(1, "/hook")
+    wait_until(lambda: installation.db.count("events") == 1, 10, what="the event is written")
+    assert own(installation, "order.lost")["sample"] == '{"secret":"of somebody"}'
+    assert api.delete(f"/api/v1/workspaces/w1/events/{event['id']}").status == 204
+    assert own(installation, "order.lost")["sample"] is None
