@@ -15,15 +15,16 @@ DUE_PER_SECOND = 60000
 ROW = """
 INSERT INTO schedule (workspace_id, subscription_id, row_key, event_key, bucket, attempt, activation, due_at, topic, part,
     record_offset, record_time, record_key, headers, body)
-SELECT 'w1', s.id, k.key, k.key, s.bucket, 1, s.activation, k.due_at, %(topic)s, (n %% 8)::int, n, to_timestamp(1760000000), 'w1',
-    '{}', convert_to(format('{"id":"evt_%%s","workspace_id":"w1","event_type":"message.new","occurred_at":1760000000000,'
-    '"payload":{"number":%%s,%%s"text":"%%s"}}', n, n,
+SELECT 'w1', s.id, k.key, k.key, s.bucket, 1, s.activation, k.due_at, %(topic)s, (n %% 8)::int, n,
+    to_timestamp(1760000000), 'w1', '{}', convert_to(format('{"id":"evt_%%s","workspace_id":"w1",'
+    '"event_type":"message.new","occurred_at":1760000000000,"payload":{"number":%%s,%%s"text":"%%s"}}', n, n,
     CASE WHEN %(timed)s THEN format('"produced_us":%%s,', (extract(epoch FROM k.due_at) * 1e6)::int8) ELSE '' END,
     repeat('x', 820)), 'UTF8')
 FROM generate_series(%(first)s::int8, %(last)s::int8) n
 JOIN (SELECT id, schedule_bucket(workspace_id, id) AS bucket, activation, row_number() OVER (ORDER BY id) - 1 AS number
       FROM subscriptions WHERE webhook_url LIKE %(url)s) s ON s.number = n %% %(subscribers)s
-CROSS JOIN LATERAL (SELECT (lpad(to_hex(1760000000000 + n), 12, '0') || '8000' || '8' || substr(md5(n::text), 1, 15))::uuid AS key,
+CROSS JOIN LATERAL (SELECT (lpad(to_hex(1760000000000 + n), 12, '0') || '8000' || '8' || substr(md5(n::text), 1, 15))::uuid
+      AS key,
       to_timestamp(%(due)s::float8 + (n - %(first)s::int8) * %(step)s::float8) AS due_at) k
 """
 
