@@ -136,6 +136,7 @@ setTimeout(() => console.log(byId.main.text()), 500);
 
 SCHEMATHESIS = "schemathesis==4.32.5"
 SECONDS = 40
+SEED = os.environ.get("HOOKCAST_TEST_SEED", "1")
 
 # What JSON Schema can't say, where valid data would otherwise be made that is refused for good: a value that has to fit
 # another one, or has to be there.
@@ -152,14 +153,20 @@ def before_call(context, case, kwargs):
             case.path_parameters[name] = value
     if positive and case.path.endswith(("/logs", "/logs/{subscription_id}")):
         (case.query or {}).pop("cursor", None)
-    for name, value in (("If-Match", "*"), ("Idempotency-Key", str(uuid.uuid4()))):
-        if positive and name in (case.headers or {}):
-            case.headers[name] = value
+    if "If-Match" in (case.headers or {}):
+        case.headers["If-Match"] = "*"
+    if positive and "Idempotency-Key" in (case.headers or {}):
+        case.headers["Idempotency-Key"] = str(uuid.uuid4())
     body = case.body if isinstance(case.body, dict) else {}
     if positive and case.path.endswith(("/recover", "/replay")):
         body.pop("until", None)
         if body.get("subscription_id"):
             body["subscription_id"] = KNOWN["subscription_id"]
+    if positive and case.path.endswith("/stats"):
+        (case.query or {}).pop("end_date", None)
+        (case.query or {}).pop("start_date", None)
+    if positive and "/event_types" in case.path:
+        body.pop("schema", None)
     if positive and case.path.endswith("/republish") and "value" in body:
         body["value"] = {"workspace_id": "w1", "payload": body["value"]}
     events = case.body if isinstance(case.body, list) else [case.body]
@@ -193,14 +200,15 @@ def test_schemathesis_finds_nothing(installation, tmp_path, admin):
     rejected = str(installation.db.value("SELECT id FROM rejected_events"))
     job = api.post(f"/api/v1/workspaces/w1/subscription/{subscription}/recover", {"since": "2026-01-01"}).json["id"]
     event = api.post("/api/v1/workspaces/w1/events", {"event_type": "message.new"}).json["events"][0]["id"]
+    assert api.post("/api/v1/workspaces/w1/event_types", {"event_type": "own.type"}).status == 201
     known = {"workspace_id": "w1", "subscription_id": subscription, "rejected_id": rejected, "job_id": job, "event_id": event,
-             "event": "message.sent"}
+             "event": "message.sent", "event_type": "own.type"}
     (tmp_path / "hooks.py").write_text(HOOKS)
     (tmp_path / "schemathesis.toml").write_text(
         f'hooks = "hooks"\n[auth.openapi.key]\napi_key = "{installation.key(None) if admin else api.key}"\n')
     only = ["--include-path-regex", "^/api/v1/(workspaces|audit|rejected_events)($|/{workspace_id}$|/{rejected_id})"] if admin else []
     done = subprocess.run(
-        [program, "--config-file", "schemathesis.toml", "run", api.url + "/openapi.json", "--checks", "all", "--mode", "all",
+        [program, "--config-file", "schemathesis.toml", "run", api.url + "/openapi.json", "--checks", "all", "--mode", "all", "--seed", SEED,
          "--max-time", str(SECONDS // 2 if admin else SECONDS), "--request-timeout", "20", "--no-color", "--warnings", "off", *only],
         cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path), "KNOWN": json.dumps(known)}, capture_output=True, text=True,
         timeout=580, check=False)
