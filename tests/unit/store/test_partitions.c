@@ -33,7 +33,7 @@ static int setup(void **state) {
     if (migrate_run(connection, pg_fixture_sql(), NULL, NULL, NULL, &error) != STATUS_OK)
         fail_msg("%s", error.text);
     /* Three tables are enough to see what is done with each. */
-    pg_fixture_exec(connection, "DROP TABLE batches, log_rollups CASCADE");
+    pg_fixture_exec(connection, "DROP TABLE batches, log_rollups, test_bodies CASCADE");
     return 0;
 }
 
