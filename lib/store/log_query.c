@@ -208,17 +208,14 @@ static size_t covering(const struct log_query *query, const struct log_group *gr
 /* What the index that serves the filter has of the stretch. */
 static int64_t looked_at(const struct log_query *query, const struct log_group *group, const struct log_block *block) {
     const struct log_filter *filter = &query->filter;
-    bool one_code = (filter->status_low && filter->status_low == filter->status_high) ||
-                    (query->settings.order == LOG_BY_STATUS_CODE && !group->null);
     if (filter->test == 1)
         return block->n;
-    if (group->successes)
+    if (group->successes || filter->subscription_id)
         return block->all;
-    if (query->filter.subscription_id)
-        return block->all;
-    if (query->settings.order == LOG_BY_STATUS_CODE)
-        return block->failures;
-    return filter->error_code.data || one_code ? block->coded : block->failures;
+    bool one_code = filter->status_low && filter->status_low == filter->status_high;
+    bool indexed =
+        one_code || filter->error_code.data || filter->given_up == 1 || span_is(filter->delivery_status, "cancelled");
+    return indexed ? block->coded : block->failures;
 }
 
 /* Whether it costs more to look through the stretch for the wanted rows than to find out where in it they lie. */

@@ -161,7 +161,8 @@ static enum status count_in_log(struct log_query *query, struct connection *conn
 /* $12 to $14: the segments. What fits in each stretch, and what there is besides; the order is that of time. */
 #define CODED                                                                                                          \
     "($4::text IS NULL OR error_code = $4) AND ($5::int4 IS NULL OR status_code >= $5) "                               \
-    "AND ($6::int4 IS NULL OR status_code <= $6)"
+    "AND ($6::int4 IS NULL OR status_code <= $6) AND ($7::bool IS NOT TRUE OR given_up) "                              \
+    "AND ($3::text IS DISTINCT FROM 'cancelled' OR delivery_status = 'cancelled')"
 #define COUNT_IN_ROLLUPS(scope)                                                                                        \
     "SELECT " VALUE ", level, begins, coalesce(sum(n) FILTER (WHERE " LOG_FITS "), 0)::int8, "                         \
     "coalesce(bool_or(delivery_status = 'success') FILTER (WHERE " LOG_FITS "), false), "                              \

@@ -12,8 +12,8 @@ struct log_block {
     int level; /* enum log_rollup_level, or LOG_UNCOUNTED */
     int64_t begins_us, ends_us;
     int64_t n;
-    /* What a read or a refinement has to pass by, whatever fits: the scope's rows, those of failures, those with the
-     * status and error code that the filter names, and of how many kinds they are. */
+    /* What a read or a refinement has to pass by, whatever fits: the scope's rows, those of failures, those with what
+     * of the filter has an index (codes, given up, cancelled), and of how many kinds they are. */
     int64_t all, failures, coded, kinds;
 };
 
