@@ -100,11 +100,112 @@ static void test_tells_what_is_unknown(void **state) {
     result_free(&rows);
 }
 
+/* ---- of one's own ---- */
+
+static struct catalogue_entry entry_of(const char *type) {
+    return (struct catalogue_entry){.event_type = span_of(type),
+                                    .description = span_of("d"),
+                                    .example = span_of("{\"n\": 1.50}"),
+                                    .schema = span_of("true")};
+}
+
+static enum status create(const char *workspace, const char *type) {
+    struct catalogue_entry entry = entry_of(type);
+    struct result *rows = NULL;
+    struct error error;
+    enum status status = catalogue_create(connection, span_of(workspace), &entry, &rows, &error);
+    if (status == STATUS_OK) {
+        catalogue_entry_read(rows, 0, &entry);
+        assert_true(span_is(entry.event_type, type) && span_is(entry.example, "{\"n\": 1.50}") && entry.own);
+        assert_true(entry.created_at_ms > 0 && entry.archived_at_ms == 0 && !entry.sample.data);
+    }
+    result_free(&rows);
+    return status;
+}
+
+static void test_one_of_its_own(void **state) {
+    (void)state;
+    struct catalogue_entry entry;
+    struct result *rows = NULL;
+    struct error error;
+    assert_int_equal(create("acme", "order.new"), STATUS_OK);
+    assert_int_equal(create("acme", "order.new"), STATUS_CONFLICT);
+    assert_int_equal(create("acme", "conversation.new"), STATUS_CONFLICT);
+    assert_int_equal(create("other", "order.new"), STATUS_OK);
+    assert_int_equal(create("acme", "old.one"), STATUS_OK); /* out of the archive */
+    assert_int_equal(
+        catalogue_lock_own(connection, span_of("acme"), span_of("conversation.new"), &rows, &entry, &error),
+        STATUS_NOT_FOUND);
+    result_free(&rows);
+    entry = entry_of("order.new");
+    entry.example = entry.schema = SPAN_NONE;
+    assert_int_equal(catalogue_update(connection, span_of("acme"), &entry, &rows, &error), STATUS_OK);
+    catalogue_entry_read(rows, 0, &entry);
+    assert_true(!entry.example.data && !entry.schema.data);
+    result_free(&rows);
+    struct span types[] = {SPAN_LITERAL("order.new"), SPAN_LITERAL("old.one"), SPAN_LITERAL("message.new")};
+    assert_int_equal(catalogue_schemas(connection, span_of("acme"), types, 3, &rows, &error), STATUS_OK);
+    assert_int_equal(result_rows(rows), 1);
+    assert_true(span_is(result_text(rows, 0, 0), "old.one") && span_is(result_text(rows, 0, 1), "true"));
+    result_free(&rows);
+    assert_int_equal(catalogue_archive(connection, span_of("acme"), span_of("order.new"), &error), STATUS_OK);
+    assert_int_equal(catalogue_archive(connection, span_of("acme"), span_of("order.new"), &error), STATUS_NOT_FOUND);
+    entry = entry_of("order.new");
+    assert_int_equal(catalogue_update(connection, span_of("acme"), &entry, &rows, &error), STATUS_NOT_FOUND);
+    result_free(&rows);
+    assert_int_equal(
+        catalogue_find(connection, span_of("acme"), span_of("order.new"), SPAN_NONE, &rows, &entry, &error),
+        STATUS_NOT_FOUND);
+    result_free(&rows);
+}
+
+static void test_those_that_are_seen(void **state) {
+    (void)state;
+    struct error error;
+    const struct catalogue_sighting sightings[] = {
+        {SPAN_LITERAL("acme"), SPAN_LITERAL("seen.two"), SPAN_NONE, {{2}}},
+        {SPAN_LITERAL("acme"), SPAN_LITERAL("seen.one"), SPAN_LITERAL("{\"a\":1.50}"), {{1}}},
+        {SPAN_LITERAL("acme"), SPAN_LITERAL("seen.one"), SPAN_LITERAL("{\"a\":1.50}"), {{1}}},
+        {SPAN_LITERAL("acme"), SPAN_LITERAL("message.new"), SPAN_NONE, {{3}}},
+        {SPAN_LITERAL("acme"), SPAN_LITERAL("hookcast.x"), SPAN_NONE, {{4}}},
+        {SPAN_LITERAL("stranger"), SPAN_LITERAL("seen.one"), SPAN_NONE, {{5}}},
+    };
+    pg_fixture_exec(connection, "INSERT INTO workspaces (id) VALUES ('acme')");
+    assert_int_equal(catalogue_sighted(connection, sightings, 6, &error), STATUS_OK);
+    const char *all =
+        "SELECT string_agg(event_type || coalesce(sample, '-'), ' ' ORDER BY event_type) FROM event_types "
+        "WHERE first_seen_at IS NOT NULL";
+    assert_string_equal(pg_fixture_ask(connection, all), "seen.one{\"a\":1.50} seen.two-");
+    pg_fixture_exec(connection,
+                    "UPDATE event_types SET sample = NULL, first_seen_at = first_seen_at - interval '1 day', "
+                    "last_seen_at = last_seen_at - interval '1 day' WHERE event_type = 'seen.one'");
+    assert_int_equal(catalogue_sighted(connection, sightings, 6, &error), STATUS_OK);
+    assert_string_equal(pg_fixture_ask(connection, all), "seen.one- seen.two-");
+    assert_string_equal(pg_fixture_ask(connection, "SELECT last_seen_at - first_seen_at > interval '23 hours' "
+                                                   "FROM event_types WHERE event_type = 'seen.one'"),
+                        "t");
+    /* A crowd ends, those that are there are noted all the same. */
+    pg_fixture_exec(connection, "INSERT INTO event_types (workspace_id, event_type) SELECT 'acme', 't' || n "
+                                "FROM generate_series(1, 2000) n");
+    const struct catalogue_sighting more[] = {
+        {SPAN_LITERAL("acme"), SPAN_LITERAL("seen.three"), SPAN_NONE, {{6}}},
+        {SPAN_LITERAL("acme"), SPAN_LITERAL("t7"), SPAN_LITERAL("7"), {{7}}},
+    };
+    assert_int_equal(catalogue_sighted(connection, more, 2, &error), STATUS_OK);
+    assert_string_equal(pg_fixture_ask(connection, all), "seen.one- seen.two- t77");
+    pg_fixture_exec(connection,
+                    "UPDATE event_types SET first_seen_at = now() - interval '2 days' WHERE event_type = 't7'");
+    assert_int_equal(catalogue_forget_samples(connection, 3 * 24 * 3600 * 1000LL, &error), STATUS_OK);
+    assert_string_equal(pg_fixture_ask(connection, all), "seen.one- seen.two- t77");
+    assert_int_equal(catalogue_forget_samples(connection, 24 * 3600 * 1000LL, &error), STATUS_OK);
+    assert_string_equal(pg_fixture_ask(connection, all), "seen.one- seen.two- t7-");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lists_in_the_documents_order),
-        cmocka_unit_test(test_knows_its_dialects),
-        cmocka_unit_test(test_tells_what_is_unknown),
+        cmocka_unit_test(test_lists_in_the_documents_order), cmocka_unit_test(test_knows_its_dialects),
+        cmocka_unit_test(test_tells_what_is_unknown),        cmocka_unit_test(test_one_of_its_own),
+        cmocka_unit_test(test_those_that_are_seen),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
