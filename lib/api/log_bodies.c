@@ -1,6 +1,7 @@
 #include "api/log_bodies.h"
 #include "base/memory.h"
 #include "store/log_bodies.h"
+#include "store/test_sends.h"
 #include "webhook/batch.h"
 #include "webhook/rendering.h"
 #include "webhook/subscription.h"
@@ -273,11 +274,25 @@ enum status log_bodies_load(struct log_bodies *bodies, struct connection *connec
     return status;
 }
 
+/* No event stands behind a test: its body was kept. */
+static enum status write_test(struct connection *connection, const struct log_query_row *row, struct buffer *out,
+                              struct error *error) {
+    struct result *rows = NULL;
+    struct span body;
+    enum status status = test_sends_body(connection, row->workspace_id, &row->id, &rows, &body, error);
+    if (status == STATUS_OK)
+        buffer_span(out, body.data ? body : SPAN_LITERAL("null"));
+    result_free(&rows);
+    return status;
+}
+
 enum status log_bodies_write(struct log_bodies *bodies, struct connection *connection, const struct log_query_row *row,
                              struct buffer *out, struct error *error) {
     const struct version *version = NULL;
     struct event *event = NULL;
     enum status status = STATUS_OK;
+    if (row->test)
+        return write_test(connection, row, out, error);
     if (was_sent(row))
         status = load_version(bodies, connection, row->render_version, &version, error);
     if (status == STATUS_OK && version && version->format && uuid_is_nil(&row->batch_id))

@@ -119,3 +119,17 @@ enum status test_sends_write(struct connection *connection, const struct log_row
     status = partitions_ensure(connection, error);
     return status == STATUS_OK ? write_once(connection, row, body, error) : status;
 }
+
+enum status test_sends_body(struct connection *connection, struct span workspace_id, const struct uuid *id,
+                            struct result **ret_rows, struct span *ret_body, struct error *error) {
+    static const struct statement BODY = {"SELECT body FROM test_bodies WHERE workspace_id = $1 AND id = $2"};
+    struct params params;
+    params_init(&params);
+    params_text(&params, workspace_id);
+    params_uuid(&params, id);
+    enum status status = connection_run(connection, &BODY, &params, ret_rows, error);
+    params_deinit(&params);
+    if (status == STATUS_OK)
+        *ret_body = result_rows(*ret_rows) ? result_text(*ret_rows, 0, 0) : SPAN_NONE;
+    return status;
+}

@@ -26,4 +26,8 @@ MUST_USE enum status test_sends_workspace_name(struct connection *connection, st
 MUST_USE enum status test_sends_write(struct connection *connection, const struct log_row *row, struct span body,
                                       struct error *error);
 
+/* The body of a test by its log row's id, in *ret_rows; SPAN_NONE: it has gone. */
+MUST_USE enum status test_sends_body(struct connection *connection, struct span workspace_id, const struct uuid *id,
+                                     struct result **ret_rows, struct span *ret_body, struct error *error);
+
 #endif

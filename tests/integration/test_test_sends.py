@@ -85,6 +85,10 @@ def test_it_leaves_a_row_in_the_log_with_its_body(database_only, api, receiver):
         assert int(row["sent_at"].timestamp() * 1000) == json.loads(request.body)["value"]["sent_at"]
         kept = database_only.db.rows("SELECT body FROM test_bodies WHERE id = %s", row["id"])
         assert bytes(kept[0]["body"]) == request.body
+        shown = api.get(f"/api/v1/workspaces/w1/logs/{row['id']}")
+        assert shown.status == 200 and b'"delivered_event_obj":' + request.body in shown.body, shown
+    listed = api.get("/api/v1/workspaces/w1/logs?test=true").json
+    assert listed["total"] == 2 and all(one["delivered_event_obj"]["workspace_id"] == "w1" for one in listed["data"])
     assert (first["event_type"], second["event_type"]) == ("conversation.new", "message.new")
     assert database_only.db.count("events") == 0 and database_only.db.count("schedule") == 0
 
