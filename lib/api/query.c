@@ -9,19 +9,21 @@
 /* At most 18 digits. */
 static bool read_number(struct span text, int64_t *ret_number) {
     int64_t number = 0;
+    if (text.len == 0 || text.len > 18)
+        return false;
     for (size_t i = 0; i < text.len; i++) {
         if (text.data[i] < '0' || text.data[i] > '9')
             return false;
         number = number * 10 + (text.data[i] - '0');
     }
     *ret_number = number;
-    return text.len > 0 && text.len <= 18;
+    return true;
 }
 
 int query_limit(struct call *call, int fallback, int max) {
     struct span text = call_query(call, "limit");
     int64_t limit = fallback;
-    if (text.data && (text.len > 18 || !read_number(text, &limit) || limit < 1 || limit > max)) {
+    if (text.data && (!read_number(text, &limit) || limit < 1 || limit > max)) {
         call_field_error(call, "limit", "expected a number from 1 to %d", max);
         return fallback;
     }
