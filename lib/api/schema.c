@@ -458,12 +458,17 @@ bool schema_check(const struct json_t *schema, const struct json_t *value, schem
     return valid;
 }
 
-bool schema_check_text(const struct json_t *schema, const char *text, size_t len, schema_complain_fn *complain,
-                       void *ctx) {
+struct json_t *schema_load(const char *text, size_t len) {
     json_error_t why;
     json_t *value = json_loadb(text, len, JSON_DECODE_ANY | JSON_ALLOW_NUL, &why);
     if (!value && json_error_code(&why) == json_error_numeric_overflow)
         value = json_loadb(text, len, JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &why);
+    return value;
+}
+
+bool schema_check_text(const struct json_t *schema, const char *text, size_t len, schema_complain_fn *complain,
+                       void *ctx) {
+    json_t *value = schema_load(text, len);
     if (!value) {
         complain(ctx, "",
                  "has something that can't be checked against the schema: a number that is too large, a lone "

@@ -15,6 +15,11 @@ struct json_t; /* jansson's */
 /* where: a JSON pointer into what is checked, "" for all of it; it may be cut at its end. */
 typedef void schema_complain_fn(void *ctx, const char *where, const char *message);
 
+/* A schema, or a value, that is kept as text. Integers beyond 64 bits are read as doubles: the database writes 1e20
+ * with all its digits. NULL: it is not JSON, or has what can't be read (a number that no double holds, a lone
+ * surrogate, a name with a NUL). The caller's. */
+struct json_t *schema_load(const char *text, size_t len);
+
 /* Whether it is a schema that schema_check follows to the letter. Complains at least once when not. */
 bool schema_check_schema(const struct json_t *schema, schema_complain_fn *complain, void *ctx);
 
@@ -23,8 +28,7 @@ bool schema_check_schema(const struct json_t *schema, schema_complain_fn *compla
  * others as doubles. */
 bool schema_check(const struct json_t *schema, const struct json_t *value, schema_complain_fn *complain, void *ctx);
 
-/* The same of a text that is JSON. Integers beyond 64 bits are read as doubles; a number that is none of them is
- * complained of. */
+/* The same of a text that is JSON; what schema_load can't read is complained of. */
 bool schema_check_text(const struct json_t *schema, const char *text, size_t len, schema_complain_fn *complain,
                        void *ctx);
 

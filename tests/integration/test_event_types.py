@@ -74,6 +74,17 @@ def test_a_change_changes_what_it_names(api):
     assert api.patch(path, {}).status == 200
 
 
+def test_a_schema_with_numbers_that_the_database_writes_out(installation):
+    """1e20 is kept as 100000000000000000000, which no integer of 64 bits holds."""
+    api = installation.api
+    made(api, {"event_type": "large", "schema": {"type": "number", "maximum": 1e20}})
+    path = ALL.format("w1") + "/large"
+    assert api.patch(path, {"example": 5}).status == 200
+    assert_field(api.patch(path, {"example": 1e21}), "example", "is more than 1e+20")
+    assert api.post("/api/v1/workspaces/w1/events", {"event_type": "large", "payload": 7}).status == 202
+    assert_field(api.post("/api/v1/workspaces/w1/events", {"event_type": "large", "payload": 1e21}), "payload", "is more than")
+
+
 def test_the_archive(database_only, api):
     made(api)
     path = ALL.format("w1") + "/order.paid"
@@ -130,6 +141,17 @@ def test_an_example_is_any_json_with_its_digits(api, example):
     assert answer.json["example"] == json.loads(example)
     if example[-1].isdigit():
         assert f'"example":{example},' in answer.text
+
+
+def test_large_numbers_in_a_schema(api):
+    """The database writes 1e20 with all its digits, which fit no integer."""
+    answer = api.post(ALL.format("w1"), raw=b'{"event_type": "large", "schema": {"maximum": 1e20, "not": {"const": 1e30}}}')
+    assert answer.status == 201, answer
+    path = ALL.format("w1") + "/large"
+    assert api.patch(path, {"example": 5}).status == 200
+    assert_field(api.patch(path, raw=b'{"example": 1e30}'), "example", "is more than 1e+20")
+    assert api.patch(path, raw=b'{"example": 100000000000000000000}').status in (200, 400)
+    assert api.get(path).status == 200
 
 
 def test_tenants(database_only, api):
