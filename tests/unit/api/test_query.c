@@ -91,11 +91,17 @@ static void test_cursors(void **state) {
     static const struct {
         const char *text;
         bool number, both; /* what it may be */
-    } CASES[] = {{"17", true, false},    {"1700000000000000-" ID, false, true},
-                 {"0", false, false},    {"", false, false},
-                 {"-" ID, false, false}, {"0-" ID, false, false},
-                 {"1-", false, false},   {"1-7", false, false},
-                 {"x", false, false},    {"99999999999999999999", false, false}};
+    } CASES[] = {{"17", true, false},
+                 {"1700000000000000-" ID, false, true},
+                 {"0", false, false},
+                 {"", false, false},
+                 {"-" ID, false, false},
+                 {"0-" ID, false, false},
+                 {"1-", false, false},
+                 {"1-7", false, false},
+                 {"x", false, false},
+                 {"99999999999999999999", false, false},
+                 {"99999999999999999999-" ID, false, false}};
     for (size_t i = 0; i < sizeof(CASES) / sizeof(*CASES); i++) {
         int64_t number = 0;
         struct uuid id;
