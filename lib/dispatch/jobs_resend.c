@@ -125,8 +125,8 @@ static enum status do_step(struct jobs *jobs, enum step *ret_step, struct error 
     int64_t began_ms = clock_mono_ms(), made = 0;
     *ret_step = STEP_NONE;
     enum status status = resend_begin(jobs->connection, error);
-    if (status != STATUS_OK)
-        return status;
+    if (status != STATUS_OK) /* while a payload is being erased, say: what else this thread does goes on */
+        return end_transaction(jobs, status, error);
     status = jobs_take(jobs->connection, &jobs->settings.process_id, LEASE_MS, &job, &rows, error);
     if (status != STATUS_OK) {
         status = end_transaction(jobs, status, error);

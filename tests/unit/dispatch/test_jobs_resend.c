@@ -11,6 +11,7 @@
 #include "db/migrate.h"
 #include "dispatch_fixture.h"
 #include "store/partitions.h"
+#include "store/resend.h"
 
 #define ONE "00000000-0000-7000-8000-000000000001"
 
@@ -169,6 +170,20 @@ static void test_old_ones_are_forgotten(void **state) {
     expect_sql("SELECT count(*) FROM jobs", "0");
 }
 
+static void test_waiting_for_an_erasure_leaves_no_transaction(void **state) {
+    (void)state;
+    bool more = false;
+    exec_sql("SELECT pg_advisory_lock(" RESEND_LOCK ")");
+    assert_int_equal(jobs_resend(jobs, &more, &error), STATUS_CONFLICT);
+    ok(jobs_outbox(jobs, &more, &error));
+    ok(connection_exec(jobs->connection, "SELECT 1", &error));
+    exec_sql("SELECT pg_advisory_unlock(" RESEND_LOCK ")");
+    put_failed(1, 10);
+    put_job("recover", "'" ONE "'", "{\"include\":[\"failed\"]}");
+    all_rounds();
+    expect_jobs("recover done 10");
+}
+
 #define JOBS_TEST(test) cmocka_unit_test_setup_teardown(test, open_jobs, close_jobs)
 
 int main(void) {
@@ -176,6 +191,7 @@ int main(void) {
         JOBS_TEST(test_rounds_do_all_there_is),
         JOBS_TEST(test_who_is_not_active_ends_the_job),
         JOBS_TEST(test_one_that_the_database_refuses_is_put_off),
+        JOBS_TEST(test_waiting_for_an_erasure_leaves_no_transaction),
         JOBS_TEST(test_it_waits_while_there_is_no_room),
         JOBS_TEST(test_old_ones_are_forgotten),
     };
