@@ -300,7 +300,7 @@ void recorder_batches_split(struct recorder *recorder, const struct delivery *de
         rows[i] = row_of(halving->halves[i], &delivery->subscription->id, delivery->activation);
         rows[i].replay = delivery->replay;
     }
-    halving->number = schedule_changes_split(recorder->schedule, &key, delivery->fence, rows);
+    halving->number = schedule_changes_split(recorder->schedule, &key, delivery->fence, batch->value.len, rows);
 }
 
 static int by_subscription(const void *a, const void *b) {

@@ -19,7 +19,8 @@ struct move {
     int32_t fence;
     int attempt;
     int64_t due_in_ms;
-    size_t split; /* MOVE_SPLIT: which one */
+    size_t split;       /* MOVE_SPLIT: which one, */
+    int32_t body_bytes; /* and how long the row's body is */
 };
 
 struct split {
@@ -161,23 +162,23 @@ static void add_move(struct schedule_changes *changes, const struct move *move) 
 
 void schedule_changes_retry(struct schedule_changes *changes, const struct schedule_key *key, int32_t fence,
                             int attempt, int64_t due_in_ms) {
-    add_move(changes, &(struct move){*key, MOVE_RETRY, fence, attempt, due_in_ms, 0});
+    add_move(changes, &(struct move){*key, MOVE_RETRY, fence, attempt, due_in_ms, 0, 0});
 }
 
 void schedule_changes_hold(struct schedule_changes *changes, const struct schedule_key *key, int32_t fence) {
-    add_move(changes, &(struct move){*key, MOVE_HOLD, fence, 0, 0, 0});
+    add_move(changes, &(struct move){*key, MOVE_HOLD, fence, 0, 0, 0, 0});
 }
 
 void schedule_changes_finish(struct schedule_changes *changes, const struct schedule_key *key, int32_t fence) {
-    add_move(changes, &(struct move){*key, MOVE_FINISH, fence, 0, 0, 0});
+    add_move(changes, &(struct move){*key, MOVE_FINISH, fence, 0, 0, 0, 0});
 }
 
 size_t schedule_changes_split(struct schedule_changes *changes, const struct schedule_key *key, int32_t fence,
-                              const struct schedule_new halves[2]) {
+                              size_t body_bytes, const struct schedule_new halves[2]) {
     size_t number = changes->split_count++;
     changes->splits = grown(changes->splits, number, &changes->split_capacity, sizeof(struct split));
     changes->splits[number] = (struct split){{halves[0], halves[1]}, false};
-    add_move(changes, &(struct move){*key, MOVE_SPLIT, fence, 0, 0, number});
+    add_move(changes, &(struct move){*key, MOVE_SPLIT, fence, 0, 0, number, (int32_t)body_bytes});
     return number;
 }
 
@@ -385,7 +386,7 @@ static enum status write_new(struct connection *connection, struct schedule_new 
 
 struct move_arrays {
     struct key_arrays keys;
-    struct param_array fences, attempts, due_ins, helds;
+    struct param_array fences, attempts, due_ins, helds, body_bytes;
 };
 
 /* A retry is never held and has a time; what goes back as held keeps its attempt and its time. */
@@ -409,9 +410,10 @@ static enum status write_moves(struct connection *connection, struct move_arrays
 }
 
 #define FINISH_SQL                                                                                                     \
-    "DELETE FROM schedule s USING unnest($1::text[], $2::uuid[], $3::uuid[], $4::int4[]) WITH ORDINALITY "             \
-    "m(w, s, k, fence, n) WHERE s.workspace_id = m.w AND s.subscription_id = m.s AND s.row_key = m.k "                 \
-    "AND (s.fence = m.fence OR m.fence = -1)"
+    "DELETE FROM schedule s USING unnest($1::text[], $2::uuid[], $3::uuid[], $4::int4[], $5::int4[]) WITH "            \
+    "ORDINALITY m(w, s, k, fence, body_bytes, n) WHERE s.workspace_id = m.w AND s.subscription_id = m.s "              \
+    "AND s.row_key = m.k AND (s.fence = m.fence OR m.fence = -1) "                                                     \
+    "AND (m.body_bytes IS NULL OR octet_length(s.body) = m.body_bytes)"
 
 /* ret_ended: the numbers, from 1, of those that were there; NULL: nobody asks. */
 static enum status write_ends(struct connection *connection, struct move_arrays *arrays, struct result **ret_ended,
@@ -421,6 +423,7 @@ static enum status write_ends(struct connection *connection, struct move_arrays 
     params_init(&params);
     key_arrays_params(&arrays->keys, true, &params);
     params_array(&params, &arrays->fences);
+    params_array(&params, &arrays->body_bytes);
     enum status status = connection_run(connection, ret_ended ? &FINISH_AND_TELL : &FINISH, &params, ret_ended, error);
     params_deinit(&params);
     return status;
@@ -430,6 +433,10 @@ static void add_to_arrays(struct move_arrays *arrays, const struct move *move) {
     key_arrays_add(&arrays->keys, &move->key);
     array_int4(&arrays->fences, move->fence);
     array_bool(&arrays->helds, move->kind == MOVE_HOLD);
+    if (move->kind == MOVE_SPLIT)
+        array_int4(&arrays->body_bytes, move->body_bytes);
+    else
+        array_null(&arrays->body_bytes);
     if (move->kind == MOVE_RETRY) {
         array_int2(&arrays->attempts, (int16_t)move->attempt);
         array_int8(&arrays->due_ins, move->due_in_ms);
@@ -478,12 +485,14 @@ static enum status write_existing(struct connection *connection, struct schedule
     array_init(&arrays.attempts, PARAM_INT2, ARRAY_MAX_BYTES);
     array_init(&arrays.due_ins, PARAM_INT8, ARRAY_MAX_BYTES);
     array_init(&arrays.helds, PARAM_BOOL, ARRAY_MAX_BYTES);
+    array_init(&arrays.body_bytes, PARAM_INT4, ARRAY_MAX_BYTES);
     for (size_t i = 0; i < changes->move_count; i++)
         if (is_end(&changes->moves[i]) == ends)
             add_to_arrays(&arrays, &changes->moves[i]);
     enum status status = STATUS_OK;
     if (arrays.fences.count)
         status = ends ? end_rows(connection, changes, &arrays, error) : write_moves(connection, &arrays, error);
+    array_deinit(&arrays.body_bytes);
     array_deinit(&arrays.helds);
     array_deinit(&arrays.due_ins);
     array_deinit(&arrays.attempts);

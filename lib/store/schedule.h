@@ -65,10 +65,11 @@ void schedule_changes_retry(struct schedule_changes *changes, const struct sched
 void schedule_changes_hold(struct schedule_changes *changes, const struct schedule_key *key, int32_t fence);
 /* Done with: fence -1: whatever the fence. */
 void schedule_changes_finish(struct schedule_changes *changes, const struct schedule_key *key, int32_t fence);
-/* Two new rows take a claimed one's place, only when its fence is still the given one (rule B3). Gives the number by
- * which schedule_changes_was_split, after schedule_write, says whether they did. */
+/* Two new rows take a claimed one's place, only when its fence is still the given one and its body is as long as the
+ * one that was divided: what was erased from it meanwhile must not come back (rule B3). Gives the number by which
+ * schedule_changes_was_split, after schedule_write, says whether they did. */
 size_t schedule_changes_split(struct schedule_changes *changes, const struct schedule_key *key, int32_t fence,
-                              const struct schedule_new halves[2]);
+                              size_t body_bytes, const struct schedule_new halves[2]);
 bool schedule_changes_was_split(const struct schedule_changes *changes, size_t number);
 
 /* In a transaction: holds, then closers, new rows, moves, ends, and last what takes the place of what was split. */

@@ -389,17 +389,20 @@ static void test_the_limit_is_halved_once_for_each_version_and_not_below_its_lea
     mem_free((void *)render);
 }
 
-static void test_halves_take_a_rows_place_only_where_its_fence_is_the_right_one(void **state) {
+static void test_halves_take_a_rows_place_only_where_it_is_as_it_was_claimed(void **state) {
     (void)state;
     struct schedule_changes *changes = schedule_changes_new();
-    put_rows(1, 1, 4, false);
-    struct schedule_key keys[] = {key_of(1, 1), key_of(1, 2), key_of(1, 9)};
-    int32_t fences[] = {claim_one(scheduler, 1, 1, 60000), claim_one(scheduler, 1, 2, 60000) - 1, 0};
+    put_rows(1, 1, 5, false);
+    struct schedule_key keys[] = {key_of(1, 1), key_of(1, 2), key_of(1, 9), key_of(1, 5)};
+    int32_t fences[] = {claim_one(scheduler, 1, 1, 60000), claim_one(scheduler, 1, 2, 60000) - 1, 0,
+                        claim_one(scheduler, 1, 5, 60000)};
+    /* A part of the last one is erased while it is under way. */
+    pg_fixture_exec(recorder, "UPDATE schedule SET body = substr(body, 2) WHERE get_byte(uuid_send(row_key), 15) = 5");
     schedule_changes_finish(changes, &(struct schedule_key){WORKSPACE, keys[0].subscription_id, uuid_of(0xa0, 4)}, 0);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         struct schedule_new halves[] = {new_row(1, 20 + 2 * i), new_row(1, 21 + 2 * i)};
         halves[0].attempt = halves[1].attempt = 1;
-        assert_int_equal(schedule_changes_split(changes, &keys[i], fences[i], halves), i);
+        assert_int_equal(schedule_changes_split(changes, &keys[i], fences[i], event->value.len, halves), i);
     }
     pg_fixture_exec(recorder, "BEGIN");
     MUST(schedule_write(recorder, changes, &error));
@@ -407,10 +410,11 @@ static void test_halves_take_a_rows_place_only_where_its_fence_is_the_right_one(
     assert_true(schedule_changes_was_split(changes, 0));
     assert_false(schedule_changes_was_split(changes, 1));
     assert_false(schedule_changes_was_split(changes, 2));
+    assert_false(schedule_changes_was_split(changes, 3));
     ASK_IS(
         "SELECT string_agg(get_byte(uuid_send(row_key), 15) || ':' || attempt || ':' || fence, ' ' ORDER BY row_key) "
         "FROM schedule",
-        "2:2:1 3:2:0 20:1:0 21:1:0");
+        "2:2:1 3:2:0 5:2:1 20:1:0 21:1:0");
     schedule_changes_free(&changes);
 }
 
@@ -570,7 +574,7 @@ int main(void) {
         BATCHES_TEST(test_a_closer_is_never_claimed_held_or_swept),
         BATCHES_TEST(test_a_batch_of_another_day_is_refused_and_nothing_has_changed),
         BATCHES_TEST(test_the_limit_is_halved_once_for_each_version_and_not_below_its_least),
-        BATCHES_TEST(test_halves_take_a_rows_place_only_where_its_fence_is_the_right_one),
+        BATCHES_TEST(test_halves_take_a_rows_place_only_where_it_is_as_it_was_claimed),
         BATCHES_TEST(test_members_that_are_gone_cost_nothing),
         BATCHES_TEST(test_two_write_and_two_close_and_no_member_is_ever_without_its_closer),
     };
