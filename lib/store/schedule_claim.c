@@ -63,7 +63,8 @@ enum status schedule_session(struct connection *connection, struct error *error)
     return connection_exec(connection,
                            "SET plan_cache_mode = force_custom_plan; SET enable_seqscan = off; SET enable_bitmapscan = "
                            "off; SET enable_hashjoin = off; "
-                           "SET enable_mergejoin = off; SET enable_sort = off; SET lock_timeout = '1s'",
+                           "SET enable_mergejoin = off; SET enable_sort = off; SET lock_timeout = '1s'; "
+                           "SET idle_in_transaction_session_timeout = '3s'",
                            error);
 }
 
