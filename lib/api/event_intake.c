@@ -276,7 +276,7 @@ static enum status check_types(struct reading *reading, struct error *error) {
 
 struct schema_check {
     struct reading *reading;
-    const struct event_type_schemas *schemas;
+    struct event_type_schemas *schemas;
     size_t index;
 };
 

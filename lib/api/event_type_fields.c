@@ -81,12 +81,13 @@ static void read_sample(struct call *call, const json_t *value, struct catalogue
 
 static void check_example(struct call *call, const struct catalogue_entry *entry) {
     struct complaining complaining = {call, "example"};
+    long steps = SCHEMA_STEPS;
     if (!entry->schema.data || !entry->example.data)
         return;
     /* One that was written by SQL may be none. */
     json_t *schema = schema_load(entry->schema.data, entry->schema.len);
     if (schema && schema_check_schema(schema, ignore, NULL))
-        schema_check_text(schema, entry->example.data, entry->example.len, complain, &complaining);
+        schema_check_text(schema, entry->example.data, entry->example.len, &steps, complain, &complaining);
     else
         call_field_error(call, "schema", "can't be followed; change it too, or take it away");
     json_decref(schema);
@@ -159,6 +160,7 @@ void event_type_write(struct call *call, const struct catalogue_entry *entry) {
 struct event_type_schemas {
     struct result *rows;
     json_t **schemas; /* NULL: SQL wrote it, and it is none */
+    long steps;       /* left for all events of the call */
 };
 
 enum status event_type_schemas_load(struct call *call, const struct span *types, size_t count,
@@ -169,6 +171,7 @@ enum status event_type_schemas_load(struct call *call, const struct span *types,
         return status;
     struct event_type_schemas *schemas = mem_calloc(1, sizeof(*schemas));
     schemas->rows = rows;
+    schemas->steps = SCHEMA_STEPS;
     schemas->schemas = mem_calloc((size_t)result_rows(rows) + 1, sizeof(json_t *));
     for (int i = 0; i < result_rows(rows); i++) {
         struct span text = result_text(rows, i, 1);
@@ -197,7 +200,7 @@ void event_type_schemas_free(struct event_type_schemas **schemas_ptr) {
     mem_free(schemas);
 }
 
-void event_type_schemas_check(const struct event_type_schemas *schemas, struct call *call, const char *field,
+void event_type_schemas_check(struct event_type_schemas *schemas, struct call *call, const char *field,
                               struct span type, struct span payload) {
     struct complaining complaining = {call, field};
     if (!payload.data)
@@ -208,6 +211,6 @@ void event_type_schemas_check(const struct event_type_schemas *schemas, struct c
         if (!schemas->schemas[i])
             call_field_error(call, field, "the schema of its event type can't be followed");
         else
-            schema_check_text(schemas->schemas[i], payload.data, payload.len, complain, &complaining);
+            schema_check_text(schemas->schemas[i], payload.data, payload.len, &schemas->steps, complain, &complaining);
     }
 }

@@ -23,7 +23,7 @@ bool event_type_schemas_any(const struct event_type_schemas *schemas);
 void event_type_schemas_free(struct event_type_schemas **schemas);
 /* Complains when the payload (JSON; SPAN_NONE: null) is not as its type's schema says. field: where the payload stands,
  * such as "[3].payload". */
-void event_type_schemas_check(const struct event_type_schemas *schemas, struct call *call, const char *field,
+void event_type_schemas_check(struct event_type_schemas *schemas, struct call *call, const char *field,
                               struct span type, struct span payload);
 
 #endif

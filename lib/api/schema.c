@@ -8,6 +8,8 @@
 
 #define STEPS 500000
 #define DEPTH 300
+#define CHEAP 16       /* members looked up, or elements compared, are a step */
+#define TEXT_BYTES 256 /* as are so many of a text */
 #define MESSAGE_BYTES 200
 
 /* ---- shared ---- */
@@ -85,10 +87,14 @@ bool schema_is_integer(const json_t *value) {
     return json_is_integer(value) || (json_is_real(value) && floor(json_real_value(value)) == json_real_value(value));
 }
 
-bool schema_equal(const json_t *a, const json_t *b) {
+bool schema_equal(struct schema_walk *walk, const json_t *a, const json_t *b) {
     const char *name;
     json_t *one;
     size_t i;
+    if (++walk->compared % CHEAP == 0)
+        walk->steps--;
+    if (walk->steps < 0)
+        return false;
     if (json_is_number(a) && json_is_number(b))
         return number(a) == number(b);
     if (json_typeof(a) != json_typeof(b))
@@ -97,7 +103,7 @@ bool schema_equal(const json_t *a, const json_t *b) {
         if (json_array_size(a) != json_array_size(b))
             return false;
         json_array_foreach(a, i, one) {
-            if (!schema_equal(one, json_array_get(b, i)))
+            if (!schema_equal(walk, one, json_array_get(b, i)))
                 return false;
         }
         return true;
@@ -108,7 +114,7 @@ bool schema_equal(const json_t *a, const json_t *b) {
         return false;
     json_object_foreach((json_t *)a, name, one) {
         const json_t *other = json_object_get(b, name);
-        if (!other || !schema_equal(one, other))
+        if (!other || !schema_equal(walk, one, other))
             return false;
     }
     return true;
@@ -254,7 +260,7 @@ static bool check_unique(struct schema_walk *walk, const json_t *value) {
         for (size_t n = 0; n < i; n++) {
             if (--walk->steps < 0)
                 return schema_wrong(walk, "takes too long to check");
-            if (schema_equal(json_array_get(value, i), json_array_get(value, n)))
+            if (schema_equal(walk, json_array_get(value, i), json_array_get(value, n)))
                 return schema_wrong(walk, "elements %zu and %zu are equal", n, i);
         }
     return true;
@@ -388,10 +394,10 @@ static bool check_any(struct schema_walk *walk, const json_t *schema, const char
     if (strcmp(keyword, "type") == 0)
         return check_type(walk, said, value);
     if (strcmp(keyword, "const") == 0)
-        return schema_equal(said, value) || schema_wrong(walk, "is not the one value that is allowed");
+        return schema_equal(walk, said, value) || schema_wrong(walk, "is not the one value that is allowed");
     if (strcmp(keyword, "enum") == 0) {
         json_array_foreach(said, i, one) {
-            if (schema_equal(one, value))
+            if (schema_equal(walk, one, value))
                 return true;
         }
         return schema_wrong(walk, "is none of the values that are allowed");
@@ -415,8 +421,18 @@ static bool check_any(struct schema_walk *walk, const json_t *schema, const char
     return true;
 }
 
+/* What a keyword may take besides the checks of parts, which count themselves. */
+static long cost_of(const json_t *said, const json_t *value) {
+    size_t members =
+        json_array_size(said) + json_object_size(said) + json_object_size(value) + (json_is_real(value) ? CHEAP : 0);
+    return (long)(members / CHEAP + json_string_length(value) / TEXT_BYTES);
+}
+
 static bool check_keyword(struct schema_walk *walk, const json_t *schema, const char *keyword, const json_t *said,
                           const json_t *value) {
+    walk->steps -= cost_of(said, value);
+    if (walk->steps < 0)
+        return schema_wrong(walk, "takes too long to check");
     if (!check_any(walk, schema, keyword, said, value))
         return false;
     if (json_is_array(value))
@@ -446,9 +462,12 @@ static bool check(struct schema_walk *walk, const json_t *schema, const json_t *
     return valid;
 }
 
-bool schema_check(const struct json_t *schema, const struct json_t *value, schema_complain_fn *complain, void *ctx) {
-    struct schema_walk walk = {.root = schema, .complain = complain, .ctx = ctx, .steps = STEPS};
+static bool check_within(const json_t *schema, const json_t *value, long *steps, schema_complain_fn *complain,
+                         void *ctx) {
+    long most = *steps < STEPS ? *steps : STEPS;
+    struct schema_walk walk = {.root = schema, .complain = complain, .ctx = ctx, .steps = most};
     bool valid = check(&walk, schema, value);
+    *steps -= most - (walk.steps < 0 ? 0 : walk.steps);
     if (walk.steps < 0) { /* a part that was given up may have turned into a yes by `not` */
         schema_leave(&walk, 0);
         if (walk.complaints == 0)
@@ -456,6 +475,11 @@ bool schema_check(const struct json_t *schema, const struct json_t *value, schem
         return false;
     }
     return valid;
+}
+
+bool schema_check(const struct json_t *schema, const struct json_t *value, schema_complain_fn *complain, void *ctx) {
+    long steps = STEPS;
+    return check_within(schema, value, &steps, complain, ctx);
 }
 
 struct json_t *schema_load(const char *text, size_t len) {
@@ -466,8 +490,8 @@ struct json_t *schema_load(const char *text, size_t len) {
     return value;
 }
 
-bool schema_check_text(const struct json_t *schema, const char *text, size_t len, schema_complain_fn *complain,
-                       void *ctx) {
+bool schema_check_text(const struct json_t *schema, const char *text, size_t len, long *steps,
+                       schema_complain_fn *complain, void *ctx) {
     json_t *value = schema_load(text, len);
     if (!value) {
         complain(ctx, "",
@@ -475,7 +499,7 @@ bool schema_check_text(const struct json_t *schema, const char *text, size_t len
                  "surrogate, or a name with a NUL");
         return false;
     }
-    bool valid = schema_check(schema, value, complain, ctx);
+    bool valid = check_within(schema, value, steps, complain, ctx);
     json_decref(value);
     return valid;
 }

@@ -11,6 +11,7 @@ struct json_t; /* jansson's */
 
 #define SCHEMA_MAX_BYTES (64 * 1024)
 #define SCHEMA_MAX_COMPLAINTS 20
+#define SCHEMA_STEPS 4000000L /* less than a second */
 
 /* where: a JSON pointer into what is checked, "" for all of it; it may be cut at its end. */
 typedef void schema_complain_fn(void *ctx, const char *where, const char *message);
@@ -28,8 +29,9 @@ bool schema_check_schema(const struct json_t *schema, schema_complain_fn *compla
  * others as doubles. */
 bool schema_check(const struct json_t *schema, const struct json_t *value, schema_complain_fn *complain, void *ctx);
 
-/* The same of a text that is JSON; what schema_load can't read is complained of. */
-bool schema_check_text(const struct json_t *schema, const char *text, size_t len, schema_complain_fn *complain,
-                       void *ctx);
+/* The same of a text that is JSON; what schema_load can't read is complained of. steps: how much all checks that share
+ * them may take, SCHEMA_STEPS at first. */
+bool schema_check_text(const struct json_t *schema, const char *text, size_t len, long *steps,
+                       schema_complain_fn *complain, void *ctx);
 
 #endif

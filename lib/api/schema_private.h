@@ -13,6 +13,7 @@ struct schema_walk {
     void *ctx;
     int complaints;
     long steps; /* left */
+    unsigned compared;
     int depth;
     char path[SCHEMA_PATH_BYTES];
     size_t path_len;
@@ -29,8 +30,8 @@ bool schema_wrong(struct schema_walk *walk, const char *format, ...) __attribute
 /* What "#" or "#/$defs/name" refers to; NULL: nothing, or it is another kind of reference. */
 const json_t *schema_resolve(const json_t *root, const char *reference);
 
-/* Equal as JSON Schema has it: 1 is 1.0. */
-bool schema_equal(const json_t *a, const json_t *b);
+/* Equal as JSON Schema has it: 1 is 1.0. What is compared takes of the walk's steps. */
+bool schema_equal(struct schema_walk *walk, const json_t *a, const json_t *b);
 
 bool schema_is_integer(const json_t *value); /* 1.0 is one */
 

@@ -6,6 +6,7 @@
 
 #define STEPS 20000
 #define DEPTH 60
+#define NAMES_MAX 1000 /* of `required` and the like: each is compared with each */
 #define URI "https://json-schema.org/draft/2020-12/schema"
 
 typedef bool syntax_fn(struct schema_walk *walk, const json_t *said);
@@ -56,6 +57,8 @@ static bool is_reference(struct schema_walk *walk, const json_t *said) {
 static bool is_names(struct schema_walk *walk, const json_t *said) {
     if (!is_array(walk, said))
         return false;
+    if (json_array_size(said) > NAMES_MAX)
+        return schema_wrong(walk, "expected at most %d texts", NAMES_MAX);
     for (size_t i = 0; i < json_array_size(said); i++) {
         if (!json_is_string(json_array_get(said, i)))
             return schema_wrong(walk, "expected an array of texts");

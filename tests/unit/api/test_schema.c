@@ -8,6 +8,7 @@
 #include "api/schema.h"
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static char complaint[400];
@@ -32,7 +33,8 @@ static void expect(const char *schema_text, const char *value, bool valid) {
     json_t *schema = parse(schema_text);
     if (!schema_check_schema(schema, complain, NULL))
         fail_msg("%s: %s", schema_text, complaint);
-    bool is = schema_check_text(schema, value, strlen(value), complain, NULL);
+    long steps = SCHEMA_STEPS;
+    bool is = schema_check_text(schema, value, strlen(value), &steps, complain, NULL);
     if (is != valid || is != (complaints == 0))
         fail_msg("%s of %.100s: %d, %s", schema_text, value, is, complaint);
     json_decref(schema);
@@ -196,6 +198,29 @@ static void test_it_ends(void **state) {
         json_array_append_new(many, json_integer(i));
     assert_false(schema_check(schema, many, complain, NULL));
     assert_string_equal(complaint, ": takes too long to check");
+    json_decref(many);
+    json_decref(schema);
+
+    /* An element is soon checked, but not against each of many. */
+    json_t *numbers = json_array();
+    for (int i = 0; i < 5000; i++)
+        json_array_append_new(numbers, json_integer(i));
+    schema = json_pack("{s:{s:o}}", "items", "enum", numbers);
+    many = json_array();
+    for (int i = 0; i < 5000; i++)
+        json_array_append_new(many, json_integer(4999));
+    char *text_of_many = json_dumps(many, JSON_COMPACT);
+    long steps = SCHEMA_STEPS;
+    complaints = 0;
+    assert_false(schema_check_text(schema, text_of_many, strlen(text_of_many), &steps, complain, NULL));
+    assert_true(complaints > 0 && strstr(complaint, "takes too long to check"));
+    /* What they share is used up for the next one too. */
+    assert_true(steps > 0 && steps < SCHEMA_STEPS);
+    steps = 0;
+    complaints = 0;
+    assert_false(schema_check_text(schema, "[1]", 3, &steps, complain, NULL));
+    assert_true(complaints > 0);
+    free(text_of_many);
     json_decref(many);
     json_decref(schema);
 
