@@ -7,6 +7,7 @@
 #include "store/batches.h"
 #include "store/events.h"
 #include "store/outbox.h"
+#include "webhook/batch.h"
 #include "webhook/filter.h"
 
 #define TAKE_MAX 50
@@ -59,12 +60,13 @@ static struct schedule_members *batch_of(struct bringing *bringing, const struct
         bringing->batch_capacity = bringing->batch_capacity ? 2 * bringing->batch_capacity : 16;
         bringing->batches = mem_realloc(bringing->batches, bringing->batch_capacity * sizeof(*bringing->batches));
     }
+    struct batch_limits limits = batch_limits_of(subscription);
     bringing->batches[bringing->batch_count] = (struct schedule_members){
         .endpoint = {bringing->event->workspace_id, subscription->id, UUID_NIL},
         .activation = subscription->activation,
         .due_at_ms = bringing->days.now_ms + subscription->wait_ms,
-        .max_events = subscription->batch_max_events,
-        .max_bytes = subscription->batch_max_bytes,
+        .max_events = limits.max_events,
+        .max_bytes = limits.max_bytes,
     };
     return &bringing->batches[bringing->batch_count++];
 }
@@ -148,6 +150,18 @@ static void bring(struct bringing *bringing, const struct outbox_row *row) {
                    (const struct uuid *)(void *)bringing->skipped.data, bringing->skipped.len / sizeof(struct uuid));
 }
 
+static enum status write_members(struct bringing *bringing, struct error *error) {
+    struct connection *connection = bringing->jobs->connection;
+    int64_t first_seq = 0;
+    if (bringing->batch_count == 0)
+        return STATUS_OK;
+    for (size_t i = 0; i < bringing->batch_count; i++)
+        schedule_changes_members(bringing->schedule, &bringing->batches[i]);
+    enum status status = batches_next_seq(connection, &first_seq, error);
+    schedule_changes_first_seq(bringing->schedule, first_seq);
+    return status == STATUS_OK ? batches_copy_members(connection, buffer_view(&bringing->members), error) : status;
+}
+
 /* ret_count: so many of them. */
 static enum status bring_some(struct bringing *bringing, const struct result *taken, int *ret_count,
                               struct error *error) {
@@ -163,12 +177,10 @@ static enum status bring_some(struct bringing *bringing, const struct result *ta
         bring(bringing, &row);
     }
     roster_end(bringing->jobs->settings.roster);
-    for (size_t i = 0; i < bringing->batch_count; i++)
-        schedule_changes_members(bringing->schedule, &bringing->batches[i]);
     CHECK(!bringing->events.overflowed && !bringing->members.overflowed && !bringing->skipped.overflowed);
     status = events_copy(connection, buffer_view(&bringing->events), error);
     if (status == STATUS_OK)
-        status = batches_copy_members(connection, buffer_view(&bringing->members), error);
+        status = write_members(bringing, error);
     if (status == STATUS_OK && !schedule_changes_is_empty(bringing->schedule))
         status = schedule_write(connection, bringing->schedule, error);
     *ret_count = count;

@@ -11,6 +11,7 @@
 #include "db/migrate.h"
 #include "dispatch_fixture.h"
 #include "store/partitions.h"
+#include "webhook/batch.h"
 
 static char *database;
 static struct connection *connection;
@@ -96,6 +97,27 @@ static void test_what_nobody_takes_is_gone(void **state) {
     assert_false(bring());
     expect_sql("SELECT count(*) FROM outbox", "0");
     expect_sql("SELECT count(*) FROM events", "0");
+}
+
+/* The closer knows where its members begin, and by which limits its batch is full. */
+static void test_members_of_a_batch(void **state) {
+    (void)state;
+    struct subscription_spec spec = fixture_spec(1, "http://127.0.0.1/");
+    spec.delivery_mode = DELIVERY_BATCHED;
+    struct subscription *subscription = fixture_subscription_of(&spec, NULL);
+    struct matching *matching = matching_new(1);
+    atomic_store(&subscription->gate->batch_growth, 2 * 1000);
+    struct batch_limits limits = batch_limits_of(subscription);
+    char wanted[64];
+    snprintf(wanted, sizeof(wanted), "101 2 %d %lld", limits.max_events, (long long)limits.max_bytes);
+    assert_true(limits.max_bytes < subscription->batch_max_bytes);
+    matching_put_take(matching, subscription);
+    roster_replace_take(roster, matching);
+    pg_fixture_exec(connection, "SELECT setval('batch_members_seq_seq', 100)");
+    tell(2);
+    assert_false(bring());
+    expect_sql("SELECT string_agg(seq::text, ' ' ORDER BY seq) FROM batch_members", "101 102");
+    expect_sql("SELECT concat_ws(' ', record_offset, members, attempt, part) FROM schedule WHERE kind = 2", wanted);
 }
 
 /* A transaction stays bounded, however many subscribe. */
@@ -188,6 +210,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         JOBS_TEST(test_nothing_is_brought_before_who_subscribes_is_known),
         JOBS_TEST(test_what_nobody_takes_is_gone),
+        JOBS_TEST(test_members_of_a_batch),
         JOBS_TEST(test_many_at_once),
         JOBS_TEST(test_rows_of_others),
         JOBS_TEST(test_reports_are_written_together),
