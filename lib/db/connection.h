@@ -58,7 +58,8 @@ struct span result_jsonb(const struct result *result, int row, int column);
 struct uuid result_uuid(const struct result *result, int row, int column);
 int64_t result_timestamp(const struct result *result, int row, int column);    /* ms since 1970 */
 int64_t result_timestamp_us(const struct result *result, int row, int column); /* µs since 1970 */
-/* A one-dimensional array without nulls: its length, and its elements as spans (at most max). Null: 0. */
+/* An array: its length, and its elements as spans (at most max), those of several dimensions one after the other; an
+ * element that is null is empty. Null: 0. */
 int result_array(const struct result *result, int row, int column, struct span *elements, int max);
 
 /* Runs a prepared statement. params may be NULL; ret_result may be NULL. */

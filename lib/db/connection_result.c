@@ -117,7 +117,10 @@ int64_t result_timestamp_us(const struct result *result, int row, int column) {
     return wire_timestamp_from(result_int(result, row, column));
 }
 
+#define WIRE_DIMENSION_BYTES (WIRE_ARRAY_HEADER_BYTES - WIRE_EMPTY_ARRAY_BYTES)
+
 int result_array(const struct result *result, int row, int column, struct span *elements, int max) {
+    static const char NOTHING[16]; /* as long as any element that is read without asking for its length */
     struct span span = cell(result, row, column);
     if (!span.data)
         return 0;
@@ -125,14 +128,20 @@ int result_array(const struct result *result, int row, int column, struct span *
     uint32_t dimensions = get_int4(span.data);
     if (dimensions == 0)
         return 0;
-    CHECK(dimensions == 1 && span.len >= WIRE_ARRAY_HEADER_BYTES);
-    int count = (int)get_int4(span.data + WIRE_EMPTY_ARRAY_BYTES);
-    size_t at = WIRE_ARRAY_HEADER_BYTES;
+    size_t at = WIRE_EMPTY_ARRAY_BYTES;
+    int count = 1;
+    for (uint32_t i = 0; i < dimensions; i++, at += WIRE_DIMENSION_BYTES) {
+        CHECK(span.len - at >= WIRE_DIMENSION_BYTES);
+        count *= (int)get_int4(span.data + at);
+    }
     for (int i = 0; i < count && i < max; i++) {
         CHECK(span.len - at >= 4);
         int32_t len = (int32_t)get_int4(span.data + at);
         at += 4;
-        CHECK(len >= 0 && span.len - at >= (size_t)len);
+        elements[i] = (struct span){NOTHING, 0};
+        if (len <= 0)
+            continue; /* -1: null */
+        CHECK(span.len - at >= (size_t)len);
         elements[i] = (struct span){span.data + at, (size_t)len};
         at += (size_t)len;
     }

@@ -101,7 +101,7 @@ void roster_row_read(const struct result *rows, int row, struct roster_row *ret_
     int types = result_array(rows, row, 3, ret_row->types, SUBSCRIPTION_MAX_TYPES);
     int retry_count = result_array(rows, row, 12, retries, SUBSCRIPTION_MAX_RETRIES);
     for (int i = 0; i < retry_count && i < SUBSCRIPTION_MAX_RETRIES; i++)
-        ret_row->retries[i] = big_endian_int8(retries[i]);
+        ret_row->retries[i] = retries[i].len ? big_endian_int8(retries[i]) : -1; /* null: as bad as a negative one */
     ret_row->spec = (struct subscription_spec){
         .workspace_id = result_text(rows, row, 0),
         .id = result_uuid(rows, row, 1),

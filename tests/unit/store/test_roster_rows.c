@@ -120,6 +120,34 @@ static void test_what_a_row_does_not_say(void **state) {
     }
 }
 
+/* SQL may write what the API would refuse: such a subscription can't be used, and the others can. */
+static void test_arrays_that_no_subscription_may_have(void **state) {
+    (void)state;
+    static const struct {
+        const char *column, *value, *error;
+    } BAD[] = {
+        {"event_types", "{NULL}", "event_types: item 1"},
+        {"event_types", "{{a.b,c.d},{NULL,e.f}}", "event_types: item 3"},
+        {"retry_schedule_ms", "{1000,NULL}", "retry_schedule: item 2 is negative"},
+    };
+    exec_sql(INSERT("w", "1"));
+    for (size_t i = 0; i < sizeof(BAD) / sizeof(BAD[0]); i++) {
+        char sql[256];
+        struct result *rows = NULL;
+        struct roster_row row;
+        struct subscription *subscription = NULL;
+        exec_sql("UPDATE subscriptions SET event_types = '{*}', retry_schedule_ms = NULL");
+        snprintf(sql, sizeof(sql), "UPDATE subscriptions SET %s = '%s'", BAD[i].column, BAD[i].value);
+        exec_sql(sql);
+        ok(roster_rows_page(connection, SPAN_NONE, NULL, 10, &rows, &error));
+        roster_row_read(rows, 0, &row);
+        assert_int_equal(subscription_new(&row.spec, NULL, &subscription, &error), STATUS_INVALID);
+        if (!strstr(error.text, BAD[i].error))
+            fail_msg("%s", error.text);
+        result_free(&rows);
+    }
+}
+
 static void test_pages_come_in_the_order_of_their_keys(void **state) {
     (void)state;
     exec_sql(INSERT("b", "1") INSERT("a", "2") INSERT("a", "1") INSERT("c", "9") INSERT("b", "5"));
@@ -203,6 +231,7 @@ int main(void) {
         STORE_TEST(test_every_field_of_a_row),
         STORE_TEST(test_when_its_webhooks_leave),
         STORE_TEST(test_what_a_row_does_not_say),
+        STORE_TEST(test_arrays_that_no_subscription_may_have),
         STORE_TEST(test_pages_come_in_the_order_of_their_keys),
         STORE_TEST(test_a_late_commit_is_seen),
         STORE_TEST(test_nothing_new_costs_no_rows),
