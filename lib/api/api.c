@@ -17,7 +17,7 @@
 
 #define WORKERS 2
 #define MAX_PENDING 256
-#define SLOW_WORKERS 4 /* for routes that wait for somebody else's server */
+#define SLOW_WORKERS 4 /* for routes that wait for somebody else, or take long */
 #define SLOW_MAX_PENDING 16
 #define KAFKA_WORKERS 2 /* for routes that wait for Kafka */
 #define MAX_BODY_BYTES (1024 * 1024)

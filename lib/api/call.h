@@ -27,7 +27,7 @@ enum call_flag {
     CALL_AT_ONCE = 32,           /* answered by the loop itself: it has no database and waits for nothing; public */
     CALL_ADMIN = 64,             /* for admin keys alone */
     CALL_WORKSPACE_MAY_BE = 128, /* an admin key may name a workspace that is not there */
-    CALL_SLOW = 256,             /* may wait for somebody else's server: has workers of its own */
+    CALL_SLOW = 256,             /* may wait for somebody else, or take long: has workers of its own */
     CALL_MESSAGE = 512,          /* of a dialect: an error has a `message` too */
     CALL_SUCCESS = 1024,         /* and `success: false` */
     CALL_KAFKA = 2048            /* waits for Kafka: has workers of its own */

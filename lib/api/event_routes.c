@@ -232,7 +232,7 @@ static void erase(struct call *call) {
 static const struct api_route ROUTES[] = {
     {"POST", ALL, create, CALL_BODY_UNREAD | CALL_KAFKA},
     {"GET", ONE, get, 0},
-    {"DELETE", ONE, erase, 0},
+    {"DELETE", ONE, erase, CALL_SLOW},
 };
 
 const struct api_route *event_routes(size_t *ret_count) {

@@ -499,6 +499,20 @@ def test_erasing(installation, receiver, scene, wait_until):
     assert db.count("schedule", "kind = 2") == 0 and db.count("batch_members") == 0
 
 
+def test_erasures_that_wait_hold_up_nobody_else(installation, scene, wait_until):
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    key = looked_up(installation, "order-1")["event_key"]
+    with installation.db.connect() as holding, concurrent.futures.ThreadPoolExecutor(3) as threads:
+        holding.execute("SELECT 1 FROM events WHERE event_key = %s FOR UPDATE", [key])
+        erasures = [threads.submit(installation.api.delete, path(key)) for _ in range(3)]
+        wait_until(lambda: installation.db.value(waiting) >= 3, 10, what="the erasures wait")
+        assert looked_up(installation, key)["erased"] is False
+        assert not any(erasure.done() for erasure in erasures)
+        holding.rollback()
+        assert {erasure.result().status for erasure in erasures} <= {204, 503}
+    assert installation.api.delete(path(key)).status == 204
+
+
 def test_erasing_out_of_a_batch_that_waits(installation, receiver, wait_until):
     installation.serve()
     receiver.on("/batch", FailFirst(1, Answer(500)))
