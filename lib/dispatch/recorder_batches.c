@@ -303,11 +303,6 @@ void recorder_batches_split(struct recorder *recorder, const struct delivery *de
     halving->number = schedule_changes_split(recorder->schedule, &key, delivery->fence, batch->value.len, rows);
 }
 
-static int by_subscription(const void *a, const void *b) {
-    const struct halving *x = a, *y = b;
-    return uuid_compare(&x->delivery->subscription->id, &y->delivery->subscription->id);
-}
-
 /* ---- writing ---- */
 
 /* Member rows are made here and not before: a large event with many subscribers is written once for each of them. */
@@ -353,15 +348,7 @@ enum status recorder_batches_write_halves(struct recorder *recorder, int64_t cre
             if (schedule_changes_was_split(recorder->schedule, gathering->halvings[i].number))
                 batches_row(&gathering->rows, created_at_ms, &gathering->halvings[i].delivery->subscription->id,
                             gathering->halvings[i].halves[half]);
-    enum status status = batches_copy(recorder->connection, buffer_view(&gathering->rows), error);
-    qsort(gathering->halvings, gathering->halving_count, sizeof(struct halving), by_subscription);
-    for (size_t i = 0; i < gathering->halving_count && status == STATUS_OK; i++) {
-        const struct delivery *delivery = gathering->halvings[i].delivery;
-        if (delivery->outcome == OUTCOME_ATTEMPTED)
-            status = batches_halve(recorder->connection, delivery->event->workspace_id, &delivery->subscription->id,
-                                   delivery->subscription->version, error);
-    }
-    return status;
+    return batches_copy(recorder->connection, buffer_view(&gathering->rows), error);
 }
 
 /* ---- once it is written ---- */

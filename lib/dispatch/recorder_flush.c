@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "dispatch/recorder_private.h"
+#include "store/batches.h"
 #include "store/events.h"
 #include "store/logs.h"
 #include "store/process.h"
@@ -262,15 +263,63 @@ static void build(struct recorder *recorder, int64_t now_ms, int64_t clock_ms) {
     recorder_batches_build(recorder);
 }
 
-/* 410: the receiver wants no more. */
-static enum status disable_gone(struct recorder *recorder, struct delivery_list *list, struct error *error) {
-    enum status status = STATUS_OK;
-    struct delivery *delivery;
+/* ---- subscriptions that are disabled, or take less ---- */
+
+static bool changes_subscription(const struct delivery *delivery) {
+    return delivery->outcome == OUTCOME_ATTEMPTED &&
+           (delivery->decision.action == RETRY_DISABLE || delivery->decision.action == RETRY_SPLIT);
+}
+
+/* found: where they go; NULL: they are only counted. */
+static size_t changing_of(const struct delivery_list *list, const struct delivery **found) {
+    const struct delivery *delivery;
+    size_t count = 0;
     TAILQ_FOREACH (delivery, list, link) {
-        if (status == STATUS_OK && delivery->outcome == OUTCOME_ATTEMPTED && delivery->decision.action == RETRY_DISABLE)
-            status = roster_disable(recorder->connection, delivery->event->workspace_id, &delivery->subscription->id,
-                                    delivery->activation, SPAN_LITERAL("the endpoint answered 410 Gone"), error);
+        if (!changes_subscription(delivery))
+            continue;
+        if (found)
+            found[count] = delivery;
+        count++;
     }
+    return count;
+}
+
+static size_t all_changing(const struct recorder *recorder, const struct delivery **found) {
+    const struct taken *taken;
+    size_t count = changing_of(&recorder->flush.rows, found);
+    TAILQ_FOREACH (taken, &recorder->flush.taken, link)
+        count += changing_of(&taken->outcomes, found ? found + count : NULL);
+    return count;
+}
+
+static int by_subscription(const void *a, const void *b) {
+    const struct delivery *x = *(const struct delivery *const *)a, *y = *(const struct delivery *const *)b;
+    struct span v = x->event->workspace_id, w = y->event->workspace_id;
+    int order = memcmp(v.data, w.data, v.len < w.len ? v.len : w.len);
+    if (order == 0)
+        order = (v.len > w.len) - (v.len < w.len);
+    return order ? order : uuid_compare(&x->subscription->id, &y->subscription->id);
+}
+
+/* 410: the receiver wants no more; 413: less at a time. In the order of their keys, as everybody locks them. */
+static enum status change_subscriptions(struct recorder *recorder, struct error *error) {
+    size_t count = all_changing(recorder, NULL);
+    enum status status = STATUS_OK;
+    if (count == 0)
+        return STATUS_OK;
+    const struct delivery **list = mem_calloc(count, sizeof(*list));
+    (void)all_changing(recorder, list);
+    qsort(list, count, sizeof(*list), by_subscription);
+    for (size_t i = 0; i < count && status == STATUS_OK; i++) {
+        const struct subscription *subscription = list[i]->subscription;
+        struct span workspace_id = list[i]->event->workspace_id;
+        if (list[i]->decision.action == RETRY_DISABLE)
+            status = roster_disable(recorder->connection, workspace_id, &subscription->id, list[i]->activation,
+                                    SPAN_LITERAL("the endpoint answered 410 Gone"), error);
+        else
+            status = batches_halve(recorder->connection, workspace_id, &subscription->id, subscription->version, error);
+    }
+    mem_free(list);
     return status;
 }
 
@@ -287,12 +336,7 @@ static enum status write_rows(struct recorder *recorder, int64_t now_ms, struct 
         status = schedule_write(recorder->connection, recorder->schedule, error);
     if (status == STATUS_OK)
         status = recorder_batches_write_halves(recorder, now_ms, error);
-    struct taken *taken;
-    TAILQ_FOREACH (taken, &recorder->flush.taken, link) {
-        if (status == STATUS_OK)
-            status = disable_gone(recorder, &taken->outcomes, error);
-    }
-    return status == STATUS_OK ? disable_gone(recorder, &recorder->flush.rows, error) : status;
+    return status == STATUS_OK ? change_subscriptions(recorder, error) : status;
 }
 
 /* The days change seldom, and a flush that meets a missing one is made again with fresh bounds: once a minute is

@@ -320,6 +320,39 @@ static void test_410_disables_the_subscription_that_answered(void **state) {
     partition_unref(&partition);
 }
 
+/* Rule P9: two flushes that disable the same ones must not wait for each other. */
+static void test_subscriptions_are_changed_in_the_order_of_their_keys(void **state) {
+    (void)state;
+    struct connection *other = pg_fixture_connect(desk.database);
+    char sql[256], first[UUID_TEXT_LEN + 1], second[UUID_TEXT_LEN + 1];
+    uuid_format(&subscriptions[0]->id, first);
+    uuid_format(&subscriptions[1]->id, second);
+    assert_true(strcmp(first, second) < 0);
+    snprintf(sql, sizeof(sql),
+             "INSERT INTO subscriptions (workspace_id, id, webhook_url, event_types) SELECT '" WORKSPACE
+             "', id::uuid, 'http://127.0.0.1/', '{*}' FROM unnest(ARRAY['%s', '%s']) id",
+             first, second);
+    exec_sql(sql);
+    struct partition *partition = adopt_new();
+    struct record record = take(partition, 0, 2, subscriptions);
+    snprintf(sql, sizeof(sql), "BEGIN; SELECT 1 FROM subscriptions WHERE id = '%s' FOR UPDATE", first);
+    pg_fixture_exec(other, sql);
+    attempted(&record.deliveries[1], RETRY_DISABLE, 0);
+    attempted(&record.deliveries[0], RETRY_DISABLE, 0);
+    pg_fixture_wait(desk.connection,
+                    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+                    "AND wait_event_type = 'Lock'",
+                    "1");
+    snprintf(sql, sizeof(sql),
+             "SELECT count(*) FROM (SELECT 1 FROM subscriptions WHERE id = '%s' FOR UPDATE SKIP LOCKED) x", second);
+    expect_sql(sql, "1");
+    pg_fixture_exec(other, "COMMIT");
+    pg_fixture_wait(desk.connection, "SELECT count(*) FROM subscriptions WHERE status = 'disabled'", "2");
+    connection_free(&other);
+    done_with(&record);
+    partition_unref(&partition);
+}
+
 /* Rule S5: the head of a window has its endpoints asked, those that have not answered. */
 static void test_a_head_that_waits_has_its_endpoints_parked(void **state) {
     (void)state;
@@ -356,6 +389,7 @@ int main(void) {
         TEST(test_a_dropped_answer_leaves_its_row),
         TEST(test_another_owners_partition_gets_log_rows_alone),
         TEST(test_410_disables_the_subscription_that_answered),
+        TEST(test_subscriptions_are_changed_in_the_order_of_their_keys),
         TEST(test_a_head_that_waits_has_its_endpoints_parked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
