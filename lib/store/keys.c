@@ -97,8 +97,9 @@ enum status keys_revoke(struct connection *connection, struct span workspace_id,
 enum status keys_find(struct connection *connection, const uint8_t hash[SHA256_BYTES], struct key_grant *ret_grant,
                       struct error *error) {
     static const struct statement FIND = {
-        "SELECT id, workspace_id, read_only FROM api_keys "
-        "WHERE key_hash = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())"};
+        "SELECT id, workspace_id, read_only FROM api_keys k "
+        "WHERE key_hash = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now()) "
+        "AND NOT EXISTS (SELECT FROM workspaces w WHERE w.id = k.workspace_id AND w.erased_at IS NOT NULL)"};
     struct params params;
     params_init(&params);
     params_bytea(&params, (struct span){(const char *)hash, SHA256_BYTES});

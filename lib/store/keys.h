@@ -52,7 +52,7 @@ struct key_grant {
     bool read_only;
     char workspace_id[WORKSPACE_ID_MAX_BYTES + 1]; /* "" for an admin key */
 };
-/* STATUS_NOT_FOUND: no such key, or it was revoked, or it has expired. */
+/* STATUS_NOT_FOUND: no such key, or it was revoked, has expired, or its workspace is being erased. */
 MUST_USE enum status keys_find(struct connection *connection, const uint8_t hash[SHA256_BYTES],
                                struct key_grant *ret_grant, struct error *error);
 

@@ -183,3 +183,15 @@ def test_an_erased_workspace_is_gone_at_once_and_its_rows_soon(installation, rec
     assert put(admin, "w1", "anew").status == 201
     kept = [row["action"] for row in installation.db.rows("SELECT action FROM audit WHERE workspace_id = 'w1' ORDER BY id")]
     assert kept == ["workspace.erased", "workspace.created"]
+
+
+def test_a_key_that_has_ended_makes_no_other(admin):
+    """Though it may be remembered for half a second."""
+    put(admin, "w")
+    for end in (lambda made: admin.delete(f"{ALL}/w/keys/{made['id']}"), lambda made: admin.delete(ALL + "/w")):
+        made = admin.post(ALL + "/w/keys").json
+        own = Api(admin.url, made["key"])
+        assert own.post(ALL + "/w/keys").status == 201
+        assert end(made).status in (202, 204)
+        answer = own.post(ALL + "/w/keys")
+        assert code(answer) == (401, "unauthorized") and "www-authenticate" in answer.headers, answer
