@@ -104,6 +104,14 @@ static void get_own(struct call *call) {
     result_free(&rows);
 }
 
+/* The database keeps numbers that no double holds, but not every one: 1e-20000 has too many digits for it. */
+static enum status blame_number(struct call *call, enum status status) {
+    if (status != STATUS_FAILED || strcmp(connection_sqlstate(call->connection), "22003") != 0)
+        return status;
+    call_field_error(call, "", "the example or the schema has a number with too many digits");
+    return STATUS_OK;
+}
+
 static void create_own(struct call *call) {
     struct catalogue_entry entry = {.description = SPAN_LITERAL("")};
     struct result *rows = NULL;
@@ -113,12 +121,15 @@ static void create_own(struct call *call) {
         call_refuse(call);
         return;
     }
-    enum status status = catalogue_create(call->connection, call->workspace_id, &entry, &rows, &error);
+    enum status status =
+        blame_number(call, catalogue_create(call->connection, call->workspace_id, &entry, &rows, &error));
     if (status == STATUS_CONFLICT && connection_is_open(call->connection)) {
         call_problem(call, 409, "event_type_exists", "The event type %.*s is there already.",
                      SPAN_ARGS(entry.event_type));
     } else if (status != STATUS_OK) {
         call_failed(call, status, &error);
+    } else if (call->errors) {
+        call_refuse(call);
     } else {
         call_header(
             call, "Location",
@@ -138,7 +149,7 @@ static void change_own(struct call *call) {
     if (status == STATUS_OK)
         event_type_fields_read(call, false, &entry);
     if (status == STATUS_OK && !call->errors)
-        status = catalogue_update(call->connection, call->workspace_id, &entry, &after, &error);
+        status = blame_number(call, catalogue_update(call->connection, call->workspace_id, &entry, &after, &error));
     if (status == STATUS_OK && !call->errors)
         status = connection_exec(call->connection, "COMMIT", &error);
     else if (connection_is_open(call->connection) &&

@@ -233,3 +233,12 @@ def test_a_sample_goes_with_its_event(installation, receiver):
     assert own(installation, "order.lost")["sample"] == '{"secret":"of somebody"}'
     assert api.delete(f"/api/v1/workspaces/w1/events/{event['id']}").status == 204
     assert own(installation, "order.lost")["sample"] is None
+
+
+def test_a_number_that_the_database_can_not_keep_is_refused(api):
+    tiny = b'{"event_type": "tiny", "example": 1e-20000}'
+    assert_field(api.post(ALL.format("w1"), raw=tiny), "", "too many digits")
+    made(api, {"event_type": "tiny", "example": 1})
+    path = ALL.format("w1") + "/tiny"
+    assert_field(api.patch(path, raw=b'{"schema": {"minimum": 1e-20000}}'), "", "too many digits")
+    assert api.patch(path, {"example": 2}).json["example"] == 2
