@@ -208,13 +208,17 @@ static enum status ask_for_gone(struct scheduler *scheduler, struct look *look, 
         keys[i] = look->ask.rows[i].key;
     enum status status = schedule_gone(scheduler->connection, keys, count, is_gone, error);
     for (size_t i = 0; i < count && status == STATUS_OK; i++) {
-        if (!is_gone[i] || look->ask.rows[i].kind == SCHEDULE_CLOSER || look->cancel.count >= CLAIM_ROWS)
-            leave(look, &look->ask.rows[i]);
+        const struct schedule_due *due = &look->ask.rows[i];
+        bool full = look->bytes >= SCHEDULER_CLAIM_BYTES || look->cancel.count >= CLAIM_ROWS;
+        if (!is_gone[i] || due->kind == SCHEDULE_CLOSER || full)
+            leave(look, due);
         /* A closer is not cancelled but closed: the batches that it stood for are. */
-        if (is_gone[i] && look->ask.rows[i].kind == SCHEDULE_CLOSER)
+        if (is_gone[i] && due->kind == SCHEDULE_CLOSER) {
             add_key(&look->close, &keys[i]);
-        else if (is_gone[i] && look->cancel.count < CLAIM_ROWS)
-            add(&look->cancel, &look->ask.rows[i]);
+        } else if (is_gone[i] && !full) {
+            look->bytes += due->body_bytes;
+            add(&look->cancel, due);
+        }
     }
     mem_free(keys);
     mem_free(is_gone);
