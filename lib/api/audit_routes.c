@@ -32,7 +32,7 @@ static void write_row(struct call *call, const struct audit_row *row) {
 }
 
 static void answer_page(struct call *call, const struct result *rows, int limit) {
-    struct audit_row row;
+    struct audit_row row = {.id = 0};
     int count = result_rows(rows);
     buffer_reset(&call->answer);
     buffer_text(&call->answer, "{\"audit\":[");

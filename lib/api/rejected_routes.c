@@ -81,7 +81,7 @@ static void write_record(struct buffer *out, const struct rejected_record *recor
 
 static void answer_page(struct call *call, const struct result *rows, int limit) {
     struct buffer *out = &call->answer;
-    struct rejected_record record;
+    struct rejected_record record = {.created_at_us = 0};
     int count = result_rows(rows);
     buffer_reset(out);
     buffer_text(out, "{\"rejected_events\":[");
@@ -91,7 +91,7 @@ static void answer_page(struct call *call, const struct result *rows, int limit)
         write_record(out, &record);
     }
     buffer_text(out, "],\"next_cursor\":");
-    if (count == limit) {
+    if (count > 0 && count == limit) {
         char cursor[32 + UUID_TEXT_LEN], id[UUID_TEXT_LEN + 1];
         uuid_format(&record.id, id);
         snprintf(cursor, sizeof(cursor), "%lld-%s", (long long)record.created_at_us, id);

@@ -164,6 +164,8 @@ static bool is_multiple(const json_t *value, const json_t *of) {
     unsigned __int128 rest = a.digits, divisor = b.digits;
     if (a.digits == 0)
         return true;
+    if (b.digits == 0)
+        return false; /* of what is greater than 0, but not as a double */
     for (; a.exponent > b.exponent; a.exponent--) {
         rest = rest % divisor * 10;
         if (rest == 0)

@@ -24,14 +24,15 @@ static json_t *quantile(const struct log_stats *stats, double wanted) {
 }
 
 static json_t *view(const struct log_stats *stats) {
-    int64_t timed = log_stats_timed(stats), succeeded = stats->first_time + stats->after_retry;
-    return json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "attempts", (json_int_t)(succeeded + stats->failed),
-        "delivered_first_time", (json_int_t)stats->first_time, "delivered_after_retry", (json_int_t)stats->after_retry,
-        "failed", (json_int_t)stats->failed, "given_up", (json_int_t)stats->given_up, "cancelled",
-        (json_int_t)stats->cancelled, "duration_ms_average",
-        timed ? json_integer((stats->duration_ms + timed / 2) / timed) : json_null(), "duration_ms_p50",
-        quantile(stats, 0.5), "duration_ms_p90", quantile(stats, 0.9), "duration_ms_p99", quantile(stats, 0.99));
+    int64_t timed = log_stats_timed(stats);
+    int64_t attempts = stats->first_time + stats->after_retry + stats->failed;
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "attempts", (json_int_t)attempts,
+                     "delivered_first_time", (json_int_t)stats->first_time, "delivered_after_retry",
+                     (json_int_t)stats->after_retry, "failed", (json_int_t)stats->failed, "given_up",
+                     (json_int_t)stats->given_up, "cancelled", (json_int_t)stats->cancelled, "duration_ms_average",
+                     timed ? json_integer((stats->duration_ms + timed / 2) / timed) : json_null(), "duration_ms_p50",
+                     quantile(stats, 0.5), "duration_ms_p90", quantile(stats, 0.9), "duration_ms_p99",
+                     quantile(stats, 0.99));
 }
 
 static void add_to(struct log_stats *sum, const struct log_stats *stats) {

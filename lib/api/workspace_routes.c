@@ -30,7 +30,7 @@ static void list(struct call *call) {
     enum status status = workspaces_list(call->connection, after, limit, &rows, &error);
     if (status == STATUS_OK) {
         json_t *workspaces = json_array();
-        struct workspace_row row;
+        struct workspace_row row = {.id = SPAN_NONE};
         int count = result_rows(rows);
         for (int i = 0; i < count; i++) {
             workspaces_row_read(rows, i, &row);

@@ -192,7 +192,7 @@ void target_share_limit(struct target *target, int32_t processes) {
         target->share_in_flight = limit / processes;
     int32_t divisor = part == PART_WHOLE ? 1 : processes;
     endpoint_bar(endpoint, processes == 0 || part == PART_NOTHING || (scarce && part != PART_WHOLE));
-    if (!endpoint->barred) {
+    if (!endpoint->barred && divisor > 0) {
         endpoint_set_max(endpoint, limit ? limit / divisor : ENDPOINT_DEFAULT_MAX_IN_FLIGHT);
         endpoint_set_rate(endpoint, rate, divisor);
     }

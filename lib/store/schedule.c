@@ -110,16 +110,16 @@ struct schedule_changes *schedule_changes_new(void) {
     return mem_calloc(1, sizeof(struct schedule_changes));
 }
 
-void schedule_changes_free(struct schedule_changes **changes_ptr) {
-    struct schedule_changes *changes = *changes_ptr;
-    *changes_ptr = NULL;
-    if (!changes)
+void schedule_changes_free(struct schedule_changes **changes) {
+    struct schedule_changes *gone = *changes;
+    *changes = NULL;
+    if (!gone)
         return;
-    mem_free(changes->rows);
-    mem_free(changes->members);
-    mem_free(changes->moves);
-    mem_free(changes->splits);
-    mem_free(changes);
+    mem_free(gone->rows);
+    mem_free(gone->members);
+    mem_free(gone->moves);
+    mem_free(gone->splits);
+    mem_free(gone);
 }
 
 void schedule_changes_reset(struct schedule_changes *changes) {

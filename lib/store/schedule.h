@@ -16,7 +16,7 @@ enum schedule_kind {
 /* What one flush changes. Add in any order; schedule_write sorts each kind by key. */
 struct schedule_changes;
 struct schedule_changes *schedule_changes_new(void);
-void schedule_changes_free(struct schedule_changes **batch);
+void schedule_changes_free(struct schedule_changes **changes);
 void schedule_changes_reset(struct schedule_changes *changes);
 bool schedule_changes_is_empty(const struct schedule_changes *changes);
 

@@ -46,6 +46,7 @@ static struct span common_type(struct event *const *members, size_t count) {
 
 /* Its members are taken over, the block that holds them included. */
 static struct event *assemble(const struct uuid *id, struct event **members, size_t count, struct span records) {
+    CHECK(members && count > 0);
     const struct event *first = members[0];
     struct event *batch = mem_alloc(sizeof(*batch) + UUID_TEXT_LEN + 1 + records.len);
     char *text = (char *)(batch + 1), *value = text + UUID_TEXT_LEN + 1;
@@ -175,6 +176,7 @@ static enum status read_members(struct span records, const struct event_rules *r
             error_context(error, "member %zu", list->count + 1);
             break;
         }
+        CHECK(event);
         list_add_take(list, event);
         if (!span_equal(event->workspace_id, list->members[0]->workspace_id))
             status = error_set(error, STATUS_INVALID, "member %zu: of another workspace", list->count);
