@@ -112,7 +112,8 @@ def test_missing_rights_in_the_database_are_named(installation, role):
     installation.db.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {name}")
     checked = check(env)
     checked.words("ok", "writing")
-    assert "delivery_logs, events, rejected_events" in checked.words("FAIL", "days")
+    days = checked.words("FAIL", "days")
+    assert all(table in days for table in ("batches", "delivery_logs", "events", "rejected_events"))
     assert "hidden-word" not in checked.printed
 
 
