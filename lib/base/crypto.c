@@ -213,13 +213,17 @@ static struct span trim(struct span text) {
     return text;
 }
 
-static void set_key_id(struct key *key) {
-    struct hmac *hmac = hmac_new((struct span){(const char *)key->bytes, KEY_BYTES});
-    uint8_t mac[SHA256_BYTES];
+static void mac_once(struct span key, struct span data, uint8_t out[SHA256_BYTES]) {
+    struct hmac *hmac = hmac_new(key);
     hmac_start(hmac);
-    hmac_add(hmac, SPAN_LITERAL("hookcast key id"));
-    hmac_finish(hmac, mac);
+    hmac_add(hmac, data);
+    hmac_finish(hmac, out);
     hmac_free(&hmac);
+}
+
+static void set_key_id(struct key *key) {
+    uint8_t mac[SHA256_BYTES];
+    mac_once((struct span){(const char *)key->bytes, KEY_BYTES}, SPAN_LITERAL("hookcast key id"), mac);
     memcpy(key->id, mac, sizeof(key->id));
 }
 
@@ -357,4 +361,31 @@ enum status keyring_open(const struct keyring *keyring, struct span context, str
     return error_set(error, STATUS_INVALID,
                      known ? "a sealed value was changed, or belongs to another row"
                            : "no key of the ring opens a sealed value");
+}
+
+static void mac_with(const struct key *key, struct span purpose, struct span data, uint8_t out[SHA256_BYTES]) {
+    uint8_t derived[SHA256_BYTES];
+    struct buffer label;
+    buffer_init(&label, 256);
+    buffer_text(&label, "hookcast key for ");
+    buffer_span(&label, purpose);
+    CHECK(!label.overflowed);
+    mac_once((struct span){(const char *)key->bytes, KEY_BYTES}, buffer_view(&label), derived);
+    mac_once((struct span){(const char *)derived, sizeof(derived)}, data, out);
+    explicit_bzero(derived, sizeof(derived));
+    buffer_deinit(&label);
+}
+
+void keyring_mac(const struct keyring *keyring, struct span purpose, struct span data, uint8_t out[SHA256_BYTES]) {
+    mac_with(&keyring->keys[0], purpose, data, out);
+}
+
+bool keyring_mac_fits(const struct keyring *keyring, struct span purpose, struct span data, struct span mac) {
+    bool fits = false;
+    for (size_t i = 0; i < keyring->count; i++) {
+        uint8_t right[SHA256_BYTES];
+        mac_with(&keyring->keys[i], purpose, data, right);
+        fits |= crypto_equal(mac, (struct span){(const char *)right, sizeof(right)});
+    }
+    return fits;
 }

@@ -38,4 +38,9 @@ void keyring_seal(const struct keyring *keyring, struct span context, struct spa
 MUST_USE enum status keyring_open(const struct keyring *keyring, struct span context, struct span sealed,
                                   struct buffer *out, struct error *error);
 
+/* HMAC-SHA256 of data under a key that is derived from the ring's for one purpose and used for nothing else: by the
+ * first key; and whether mac is that of any of them, so that what was made before a rotation is still good. */
+void keyring_mac(const struct keyring *keyring, struct span purpose, struct span data, uint8_t out[SHA256_BYTES]);
+bool keyring_mac_fits(const struct keyring *keyring, struct span purpose, struct span data, struct span mac);
+
 #endif
