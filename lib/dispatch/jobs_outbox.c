@@ -9,11 +9,22 @@
 #include "store/outbox.h"
 #include "webhook/batch.h"
 #include "webhook/filter.h"
+#include <stdlib.h>
+#include <string.h>
 
 #define TAKE_MAX 50
 #define DELIVERIES_MAX 10000 /* of one transaction; a single event may have more */
 #define ROWS_MAX_BYTES ((size_t)256 * 1024 * 1024)
+/* However many subscribe to a single event, their rows go to the server in pieces. */
+#define MEMBERS_COPY_BYTES ((size_t)8 * 1024 * 1024)
+#define CLOSERS_MAX 10000
 #define NO_PARTITION (-1)
+
+/* An event that its subscription gathers. */
+struct member {
+    struct subscription *subscription; /* a reference */
+    struct event *event;               /* one of those that are kept */
+};
 
 /* One transaction's work. */
 struct bringing {
@@ -21,11 +32,10 @@ struct bringing {
     const struct matching *matching;
     struct partition_bounds days;
     struct schedule_changes *schedule;
-    struct buffer events, members; /* rows */
-    struct buffer scratch;
-    struct buffer skipped;            /* struct uuid each, of the event at hand */
-    struct schedule_members *batches; /* one for each endpoint that gathers */
-    size_t batch_count, batch_capacity;
+    struct buffer events;  /* rows */
+    struct buffer skipped; /* struct uuid each, of the event at hand */
+    struct member *members;
+    size_t member_count, member_capacity;
     struct event *kept[TAKE_MAX]; /* what the changes borrow from */
     size_t kept_count;
     struct event *event;
@@ -36,8 +46,6 @@ struct bringing {
 static void bringing_init(struct bringing *bringing, struct jobs *jobs) {
     *bringing = (struct bringing){.jobs = jobs, .schedule = schedule_changes_new()};
     buffer_init(&bringing->events, ROWS_MAX_BYTES);
-    buffer_init(&bringing->members, ROWS_MAX_BYTES);
-    buffer_init(&bringing->scratch, ROWS_MAX_BYTES);
     buffer_init(&bringing->skipped, ROWS_MAX_BYTES);
 }
 
@@ -45,38 +53,20 @@ static void bringing_deinit(struct bringing *bringing) {
     schedule_changes_free(&bringing->schedule);
     while (bringing->kept_count)
         event_unref(&bringing->kept[--bringing->kept_count]);
-    mem_free(bringing->batches);
+    while (bringing->member_count)
+        subscription_unref(&bringing->members[--bringing->member_count].subscription);
+    mem_free(bringing->members);
     buffer_deinit(&bringing->events);
-    buffer_deinit(&bringing->members);
-    buffer_deinit(&bringing->scratch);
     buffer_deinit(&bringing->skipped);
 }
 
-static struct schedule_members *batch_of(struct bringing *bringing, const struct subscription *subscription) {
-    for (size_t i = 0; i < bringing->batch_count; i++)
-        if (uuid_equal(&bringing->batches[i].endpoint.subscription_id, &subscription->id))
-            return &bringing->batches[i];
-    if (bringing->batch_count == bringing->batch_capacity) {
-        bringing->batch_capacity = bringing->batch_capacity ? 2 * bringing->batch_capacity : 16;
-        bringing->batches = mem_realloc(bringing->batches, bringing->batch_capacity * sizeof(*bringing->batches));
+static void add_member(struct bringing *bringing, struct subscription *subscription) {
+    if (bringing->member_count == bringing->member_capacity) {
+        bringing->member_capacity = bringing->member_capacity ? 2 * bringing->member_capacity : 16;
+        bringing->members = mem_realloc(bringing->members, bringing->member_capacity * sizeof(*bringing->members));
     }
-    struct batch_limits limits = batch_limits_of(subscription);
-    bringing->batches[bringing->batch_count] = (struct schedule_members){
-        .endpoint = {bringing->event->workspace_id, subscription->id, UUID_NIL},
-        .activation = subscription->activation,
-        .due_at_ms = bringing->days.now_ms + subscription->wait_ms,
-        .max_events = limits.max_events,
-        .max_bytes = limits.max_bytes,
-    };
-    return &bringing->batches[bringing->batch_count++];
-}
-
-static void add_member(struct bringing *bringing, const struct subscription *subscription) {
-    struct schedule_members *batch = batch_of(bringing, subscription);
-    batches_member_row(&bringing->members, &batch->endpoint, bringing->event, subscription->activation,
-                       bringing->days.now_ms, &bringing->scratch);
-    batch->count++;
-    batch->bytes += (int64_t)bringing->event->value.len;
+    bringing->members[bringing->member_count++] =
+        (struct member){.subscription = subscription_ref(subscription), .event = bringing->event};
 }
 
 static void add_match(void *ctx, struct subscription *subscription) {
@@ -150,16 +140,93 @@ static void bring(struct bringing *bringing, const struct outbox_row *row) {
                    (const struct uuid *)(void *)bringing->skipped.data, bringing->skipped.len / sizeof(struct uuid));
 }
 
-static enum status write_members(struct bringing *bringing, struct error *error) {
+static int compare_spans(struct span a, struct span b) {
+    size_t shorter = a.len < b.len ? a.len : b.len;
+    int order = shorter ? memcmp(a.data, b.data, shorter) : 0;
+    return order ? order : (a.len > b.len) - (a.len < b.len);
+}
+
+/* By endpoint, in the order in which closers are locked (rule P9); those of one as they happened. */
+static int by_endpoint(const void *a_member, const void *b_member) {
+    const struct member *a = a_member, *b = b_member;
+    int order = compare_spans(a->event->workspace_id, b->event->workspace_id);
+    if (order == 0)
+        order = uuid_compare(&a->subscription->id, &b->subscription->id);
+    return order ? order : (a->event->offset > b->event->offset) - (a->event->offset < b->event->offset);
+}
+
+static struct schedule_key endpoint_of(const struct member *member) {
+    return (struct schedule_key){member->event->workspace_id, member->subscription->id, UUID_NIL};
+}
+
+static enum status copy_members(struct bringing *bringing, struct error *error) {
     struct connection *connection = bringing->jobs->connection;
+    struct buffer rows, scratch;
+    buffer_init(&rows, ROWS_MAX_BYTES);
+    buffer_init(&scratch, ROWS_MAX_BYTES);
+    enum status status = STATUS_OK;
+    for (size_t i = 0; i < bringing->member_count && status == STATUS_OK; i++) {
+        const struct member *member = &bringing->members[i];
+        struct schedule_key endpoint = endpoint_of(member);
+        batches_member_row(&rows, &endpoint, member->event, member->subscription->activation, bringing->days.now_ms,
+                           &scratch);
+        CHECK(!rows.overflowed && !scratch.overflowed);
+        if (rows.len < MEMBERS_COPY_BYTES && i + 1 < bringing->member_count)
+            continue;
+        status = batches_copy_members(connection, buffer_view(&rows), error);
+        buffer_reset(&rows);
+    }
+    buffer_deinit(&rows);
+    buffer_deinit(&scratch);
+    return status;
+}
+
+/* What the members from the given one on add to the closer of its endpoint; ret_next: the first of another one. */
+static struct schedule_members sum_members(const struct bringing *bringing, size_t first, int64_t first_seq,
+                                           size_t *ret_next) {
+    const struct subscription *subscription = bringing->members[first].subscription;
+    struct batch_limits limits = batch_limits_of(subscription);
+    struct schedule_members sum = {
+        .endpoint = endpoint_of(&bringing->members[first]),
+        .activation = subscription->activation,
+        .due_at_ms = bringing->days.now_ms + subscription->wait_ms,
+        .max_events = limits.max_events,
+        .max_bytes = limits.max_bytes,
+        .first_seq = first_seq,
+    };
+    size_t i = first;
+    while (i < bringing->member_count && uuid_equal(&bringing->members[i].subscription->id, &subscription->id)) {
+        sum.count++;
+        sum.bytes += (int64_t)bringing->members[i++].event->value.len;
+    }
+    *ret_next = i;
+    return sum;
+}
+
+static enum status write_closers(struct bringing *bringing, int64_t first_seq, struct error *error) {
+    struct schedule_changes *changes = schedule_changes_new();
+    enum status status = STATUS_OK;
+    for (size_t i = 0; i < bringing->member_count && status == STATUS_OK;) {
+        for (int n = 0; n < CLOSERS_MAX && i < bringing->member_count; n++) {
+            struct schedule_members sum = sum_members(bringing, i, first_seq, &i);
+            schedule_changes_members(changes, &sum);
+        }
+        status = schedule_write(bringing->jobs->connection, changes, error);
+        schedule_changes_reset(changes);
+    }
+    schedule_changes_free(&changes);
+    return status;
+}
+
+static enum status write_members(struct bringing *bringing, struct error *error) {
     int64_t first_seq = 0;
-    if (bringing->batch_count == 0)
+    if (bringing->member_count == 0)
         return STATUS_OK;
-    for (size_t i = 0; i < bringing->batch_count; i++)
-        schedule_changes_members(bringing->schedule, &bringing->batches[i]);
-    enum status status = batches_next_seq(connection, &first_seq, error);
-    schedule_changes_first_seq(bringing->schedule, first_seq);
-    return status == STATUS_OK ? batches_copy_members(connection, buffer_view(&bringing->members), error) : status;
+    qsort(bringing->members, bringing->member_count, sizeof(*bringing->members), by_endpoint);
+    enum status status = batches_next_seq(bringing->jobs->connection, &first_seq, error);
+    if (status == STATUS_OK)
+        status = copy_members(bringing, error);
+    return status == STATUS_OK ? write_closers(bringing, first_seq, error) : status;
 }
 
 /* ret_count: so many of them. */
@@ -177,7 +244,7 @@ static enum status bring_some(struct bringing *bringing, const struct result *ta
         bring(bringing, &row);
     }
     roster_end(bringing->jobs->settings.roster);
-    CHECK(!bringing->events.overflowed && !bringing->members.overflowed && !bringing->skipped.overflowed);
+    CHECK(!bringing->events.overflowed && !bringing->skipped.overflowed);
     status = events_copy(connection, buffer_view(&bringing->events), error);
     if (status == STATUS_OK)
         status = write_members(bringing, error);

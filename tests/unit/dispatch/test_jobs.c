@@ -120,6 +120,34 @@ static void test_members_of_a_batch(void **state) {
     expect_sql("SELECT concat_ws(' ', record_offset, members, attempt, part) FROM schedule WHERE kind = 2", wanted);
 }
 
+/* So many gather one long event that their rows together are more than any buffer holds: they go in pieces. */
+static void test_members_of_many(void **state) {
+    (void)state;
+    enum { MANY = 320 };
+    struct subscription_spec spec = fixture_spec(1, "http://127.0.0.1/");
+    spec.delivery_mode = DELIVERY_BATCHED;
+    struct matching *matching = matching_new(MANY);
+    for (int i = 0; i < MANY; i++) {
+        spec.id = fixture_uuid(MANY - i);
+        matching_put_take(matching, fixture_subscription_of(&spec, NULL));
+    }
+    roster_replace_take(roster, matching);
+    pg_fixture_exec(connection, "INSERT INTO outbox (workspace_id, event_type, payload) SELECT '" WORKSPACE
+                                "', 'order.created', jsonb_build_object('n', n, 'long', repeat('x', 450000)) "
+                                "FROM generate_series(1, 2) n");
+    assert_false(bring());
+    expect_sql("SELECT count(*) FROM outbox", "0");
+    expect_sql("SELECT count(*) || ' ' || sum(bytes) / min(bytes) FROM batch_members", "640 640");
+    /* Each has a closer that knows its members, and they are in the order of the events. */
+    expect_sql("SELECT count(*) FROM schedule s WHERE kind = 2 AND members = 2 AND record_offset = "
+               "(SELECT min(seq) FROM batch_members) AND member_bytes = (SELECT sum(m.bytes) FROM batch_members m "
+               "WHERE m.subscription_id = s.subscription_id)",
+               "320");
+    expect_sql("SELECT count(*) FROM batch_members a JOIN batch_members b USING (subscription_id) "
+               "WHERE a.seq < b.seq AND a.record_offset < b.record_offset",
+               "320");
+}
+
 /* A transaction stays bounded, however many subscribe. */
 static void test_many_at_once(void **state) {
     (void)state;
@@ -211,6 +239,7 @@ int main(void) {
         JOBS_TEST(test_nothing_is_brought_before_who_subscribes_is_known),
         JOBS_TEST(test_what_nobody_takes_is_gone),
         JOBS_TEST(test_members_of_a_batch),
+        JOBS_TEST(test_members_of_many),
         JOBS_TEST(test_many_at_once),
         JOBS_TEST(test_rows_of_others),
         JOBS_TEST(test_reports_are_written_together),
