@@ -114,7 +114,7 @@ static enum status make_threads(struct dispatch *dispatch, struct error *error) 
     dispatch->scheduler = scheduler_new(&scheduler);
     dispatch->upkeep = upkeep_new(settings);
     if (*settings->smtp_url)
-        dispatch->mailer = mailer_new(settings);
+        dispatch->mailer = mailer_new(settings, dispatch->keyring);
     struct intake_settings intake = {settings,         dispatch->roster,     dispatch->recorder,
                                      dispatch->lanes,  dispatch->lane_count, &dispatch->budget,
                                      &dispatch->pulse, dispatch->sightings};

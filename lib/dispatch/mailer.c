@@ -2,11 +2,13 @@
  * it is written, also when PostgreSQL is away meanwhile: only a mailer that is killed right after the server took a
  * mail leaves it to be sent again, under the same Message-ID. */
 #include "dispatch/mailer.h"
+#include "base/json_scan.h"
 #include "base/memory.h"
 #include "core/log.h"
 #include "core/metrics.h"
 #include "dispatch/mail_text.h"
 #include "net/mail.h"
+#include "store/export_link.h"
 #include "store/mails.h"
 #include <poll.h>
 #include <pthread.h>
@@ -25,6 +27,7 @@ enum fate { FATE_NONE, FATE_FINISH, FATE_RETRY };
 
 struct mailer {
     const struct settings *settings;
+    const struct keyring *keyring;
     struct connection *connection;
     pthread_t thread;
     int wake_fd;
@@ -36,9 +39,10 @@ struct mailer {
     struct metric *sent, *failed, *given_up;
 };
 
-struct mailer *mailer_new(const struct settings *settings) {
+struct mailer *mailer_new(const struct settings *settings, const struct keyring *keyring) {
     struct mailer *mailer = mem_calloc(1, sizeof(*mailer));
     mailer->settings = settings;
+    mailer->keyring = keyring;
     mailer->connection = connection_new(settings->database_url, "hookcast mailer");
     connection_set_timeout(mailer->connection, CALL_TIMEOUT_MS);
     mailer->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -82,18 +86,13 @@ static void try_again(struct mailer *mailer, const struct mails_row *mail, const
     settle(mailer, mail, FATE_RETRY);
 }
 
-static enum status compose_and_send(struct mailer *mailer, const struct mails_row *row, struct error *error) {
-    struct buffer subject, text, recipient;
+static enum status send_text(struct mailer *mailer, const struct mails_row *row, const char *subject, const char *text,
+                             struct error *error) {
+    struct buffer recipient;
     char id[64];
-    const struct mail_about about = {row->kind, row->workspace_id, row->about, mailer->settings->public_url};
-    buffer_init(&subject, MAIL_MAX_SUBJECT_BYTES);
-    buffer_init(&text, MAIL_MAX_TEXT_BYTES);
     buffer_init(&recipient, 1024);
     buffer_span(&recipient, row->recipient);
     (void)snprintf(id, sizeof(id), "hookcast-%lld-%lld", (long long)row->created_at_ms, (long long)row->id);
-    enum status status = mail_text_write(&about, &subject, &text, error);
-    if (status == STATUS_OK && (subject.overflowed || text.overflowed || recipient.overflowed))
-        status = error_set(error, STATUS_INVALID, "it would be too long");
     const struct mail_server server = {mailer->settings->smtp_url, mailer->settings->ca_file, SEND_TIMEOUT_MS,
                                        &mailer->stopping};
     const struct mail mail = {
@@ -101,14 +100,46 @@ static enum status compose_and_send(struct mailer *mailer, const struct mails_ro
         .date_ms = row->created_at_ms,
         .from = mailer->settings->mail_from,
         .to = buffer_view(&recipient).data,
-        .subject = buffer_view(&subject).data,
-        .text = buffer_view(&text).data,
+        .subject = subject,
+        .text = text,
     };
+    enum status status = recipient.overflowed ? error_set(error, STATUS_INVALID, "its recipient is too long")
+                                              : mail_send(&server, &mail, error);
+    buffer_deinit(&recipient);
+    return status;
+}
+
+/* Of mail on an export that is ready; nothing else has one. */
+static void write_link(const struct mailer *mailer, const struct mails_row *row, struct buffer *out) {
+    struct json_value id, expires;
+    struct uuid job_id;
+    int64_t expires_at_ms;
+    if (!span_is(row->kind, "export.ready") || !json_find(row->about, SPAN_LITERAL("job_id"), &id) ||
+        !json_find(row->about, SPAN_LITERAL("expires_at_ms"), &expires))
+        return;
+    if (id.type != JSON_STRING || uuid_parse((struct span){id.text.data + 1, id.text.len - 2}, &job_id) != STATUS_OK)
+        return;
+    if (expires.type != JSON_NUMBER || json_int64(expires.text, &expires_at_ms) != STATUS_OK)
+        return;
+    export_link_write(mailer->keyring, mailer->settings->public_url, &job_id, expires_at_ms / 1000, out);
+}
+
+static enum status compose_and_send(struct mailer *mailer, const struct mails_row *row, struct error *error) {
+    struct buffer subject, text, link;
+    buffer_init(&subject, MAIL_MAX_SUBJECT_BYTES);
+    buffer_init(&text, MAIL_MAX_TEXT_BYTES);
+    buffer_init(&link, MAIL_MAX_TEXT_BYTES);
+    write_link(mailer, row, &link);
+    const struct mail_about about = {row->kind, row->workspace_id, row->about, mailer->settings->public_url,
+                                     link.len ? buffer_view(&link) : SPAN_NONE};
+    enum status status = mail_text_write(&about, &subject, &text, error);
+    if (status == STATUS_OK && (subject.overflowed || text.overflowed || link.overflowed))
+        status = error_set(error, STATUS_INVALID, "it would be too long");
     if (status == STATUS_OK)
-        status = mail_send(&server, &mail, error);
+        status = send_text(mailer, row, buffer_view(&subject).data, buffer_view(&text).data, error);
     buffer_deinit(&subject);
     buffer_deinit(&text);
-    buffer_deinit(&recipient);
+    buffer_deinit(&link);
     return status;
 }
 

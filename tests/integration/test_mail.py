@@ -1,5 +1,6 @@
 """Mail goes out through the server that is set, once, and tells what an operator needs to know."""
 import json
+import re
 import socket
 import time
 
@@ -56,6 +57,37 @@ def test_a_mail_is_sent(dispatching, authority, how):
         assert "Subscription: Größe – „CRM“ (0192d1a4-55e1-7c0b-9d2e-6b8f0a1c2d3e)\n" in text
         assert "Endpoint: https://example.com/hook\n" in text and "secret" not in text
         assert process.metric("hookcast_mails_total", result="sent") == 1
+
+
+@pytest.mark.parametrize("lang, subject", [
+    (None, "Your webhook log export is ready"),
+    ("zh-Hant", "您的 Webhook 傳送記錄匯出檔已可下載"),
+    ("zh-CN", "您的 Webhook 投递日志导出文件已可下载"),
+    ("ja-JP", "Webhook 配信ログのエクスポートが完了しました"),
+    ("fr-FR", "L’export de vos journaux de webhooks est prêt"),
+    ("de-DE", "Ihr Export der Webhook-Protokolle ist fertig"),
+    ("es", "Su exportación de los registros de webhooks está lista"),
+    ("vi-VN", "Bản xuất nhật ký webhook của bạn đã sẵn sàng")])
+def test_an_export_is_announced_in_its_language(dispatching, lang, subject):
+    job = "0192d1a4-0000-7c0b-9d2e-6b8f0a1c2d3e"
+    about = {"job_id": job, "lang": lang, "format": "csv", "rows": 1234567, "size": 34567890,
+             "expires_at_ms": 1795887359999, "start": None, "end": "2024-03-31T23:59:59Z"}
+    with Mailbox() as mailbox:
+        post(dispatching.db, kind="export.ready", about=json.dumps(about))
+        post(dispatching.db, kind="export.failed", about=json.dumps({**about, "error": "more than 10 rows"}))
+        post(dispatching.db, kind="export.ready", about=json.dumps({**about, "job_id": "none"}))
+        process = dispatching(mailbox.url(), PUBLIC_URL="https://hooks.example.com/here/")
+        mailbox.wait_for(2)
+        process.wait_log("a mail was given up.*there is no link for it")
+        texts = {mail["subject"]: mail.get_body().get_content().replace("\r\n", "\n") for mail in mailbox.mails}
+        assert len(texts) == 2
+        ready, failed = texts.pop(subject), texts.popitem()[1]
+        assert re.search(rf"\nhttps://hooks.example.com/here/api/v1/exports/{job}"
+                         r"\?expires=1795887359&signature=[0-9a-f]{64}\n", ready)
+        for part in ("2026-11-28 17:35 UTC", "1234567\n", "33 MiB\n", "– 2024-03-31T23:59:59Z\n"):
+            assert part.replace("–", "～" if lang == "ja-JP" else "–") in ready
+        assert "more than 10 rows\n" in failed and "signature=" not in failed
+        assert "signature=" not in process.log()
 
 
 def test_a_certificate_that_is_not_right_is_refused(dispatching, authority):
