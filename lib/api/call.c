@@ -262,7 +262,11 @@ void call_failed(struct call *call, enum status status, const struct error *erro
                                          LOG_TEXT("error", error->text), LOG_TEXT("request_id", call->id)},
               4);
     if (status == STATUS_UNAVAILABLE || status == STATUS_CONFLICT) {
-        call_problem(call, 503, "unavailable", "The database can't be reached now. Try again in a moment.");
+        if (status == STATUS_CONFLICT)
+            call_problem(call, 503, "busy", "Something else is at work on the same thing now. Try again in a moment.");
+        else
+            call_problem(call, 503, "unavailable",
+                         "The database can't be reached now, or takes too long. Try again in a moment.");
         call_header(call, "Retry-After", SPAN_LITERAL("2"));
     } else {
         call_problem(call, 500, "internal", "Something went wrong here. The log tells more under this request's id.");

@@ -132,7 +132,8 @@ void call_problem(struct call *call, int status, const char *code, const char *d
 void call_field_error(struct call *call, const char *field, const char *message, ...) PRINTF(3, 4);
 /* 422 with all field errors. */
 void call_refuse(struct call *call);
-/* What a status of the store comes to: 404, or 503 with Retry-After, or 500 with a line in the log. */
+/* What a status of the store comes to: 404, or 503 with Retry-After (STATUS_CONFLICT: somebody else has a lock), or 500
+ * with a line in the log. */
 void call_failed(struct call *call, enum status status, const struct error *error);
 
 #endif

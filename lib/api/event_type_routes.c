@@ -123,7 +123,7 @@ static void create_own(struct call *call) {
     }
     enum status status =
         blame_number(call, catalogue_create(call->connection, call->workspace_id, &entry, &rows, &error));
-    if (status == STATUS_CONFLICT && connection_is_open(call->connection)) {
+    if (status == STATUS_CONFLICT && !connection_sqlstate(call->connection)[0]) {
         call_problem(call, 409, "event_type_exists", "The event type %.*s is there already.",
                      SPAN_ARGS(entry.event_type));
     } else if (status != STATUS_OK) {

@@ -157,7 +157,7 @@ static void create(struct call *call) {
     enum status status = keys_insert(call->connection, &key, &id, &error);
     if (status == STATUS_OK)
         answer_created(call, &id, key.key);
-    else if (status == STATUS_CONFLICT && connection_is_open(call->connection))
+    else if (status == STATUS_CONFLICT && !connection_sqlstate(call->connection)[0])
         call_problem(call, 409, "too_many_keys", "The workspace has %d valid keys. Revoke some.", KEYS_MAX);
     else
         call_failed(call, status, &error);

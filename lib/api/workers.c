@@ -15,6 +15,7 @@
 
 #define OPEN_TIMEOUT_MS 3000
 #define STATEMENT_TIMEOUT_MS 10000
+#define LOCK_TIMEOUT "5s" /* who waits longer for somebody else is told so */
 #define RETRY_OPEN_MS 500 /* after a connection failed, calls are refused at once for this long */
 #define PROBE_AFTER_MS 1000
 #define MAX_WORKERS 16
@@ -72,9 +73,14 @@ void workers_free(struct workers **workers_ptr) {
     mem_free(workers);
 }
 
+static enum status open_session(struct connection *connection, struct error *error) {
+    enum status status = connection_open(connection, OPEN_TIMEOUT_MS, error);
+    return status == STATUS_OK ? connection_exec(connection, "SET lock_timeout = '" LOCK_TIMEOUT "'", error) : status;
+}
+
 enum status workers_check(struct workers *workers, struct error *error) {
     struct worker *first = &workers->worker[0];
-    enum status status = connection_open(first->connection, OPEN_TIMEOUT_MS, error);
+    enum status status = open_session(first->connection, error);
     if (status == STATUS_OK)
         status = migrate_check(first->connection, MIGRATE_SCHEMA_VERSION, error);
     first->used_at_ms = clock_mono_ms();
@@ -107,7 +113,9 @@ static enum status connect_worker(struct worker *worker, struct error *error) {
         return STATUS_OK;
     if (worker->refused_at_ms && now_ms - worker->refused_at_ms < RETRY_OPEN_MS)
         return error_set(error, STATUS_UNAVAILABLE, "PostgreSQL could not be reached a moment ago");
-    enum status status = connection_open(connection, OPEN_TIMEOUT_MS, error);
+    enum status status = open_session(connection, error);
+    if (status != STATUS_OK)
+        connection_close(connection);
     worker->refused_at_ms = status == STATUS_OK ? 0 : clock_mono_ms();
     note_away(worker->workers, status != STATUS_OK, error->text);
     return status;

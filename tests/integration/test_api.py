@@ -779,6 +779,26 @@ def test_start_on_a_port_that_is_taken(database_only):
     assert done.returncode == 1 and str(port) in done.stderr
 
 
+def test_who_waits_too_long_for_somebody_else_is_told_so(database_only, api):
+    made = created(api)
+    home = "/api/v1/workspaces/w1"
+    held = [("subscriptions", lambda: api.patch(one(made), {"updated_by": "u", "name": "later"})),
+            ("api_keys", lambda: api.post(home + "/keys", {"name": "one more"})),
+            ("event_types", lambda: api.post(home + "/event_types", {"event_type": "one.more", "description": "d"}))]
+    locker = database_only.db.connect()
+    for table, change in held:
+        locker.execute(f"LOCK TABLE {table} IN SHARE MODE")
+        began = time.monotonic()
+        answer = change()
+        assert_problem(answer, 503, "busy")
+        assert "reach" not in answer.json["detail"] and int(answer.headers["retry-after"]) > 0
+        assert time.monotonic() - began < 9
+        locker.rollback()
+        assert change().status in (200, 201)
+    locker.close()
+    assert "can't be reached" not in database_only.api_process.log()
+
+
 def test_what_is_under_way_is_answered_before_the_end(database_only, api):
     made = created(api)
     locker = database_only.db.connect()
