@@ -96,6 +96,8 @@ static enum status make_page(struct jobs *jobs, const struct job *job, enum step
 
 static enum status do_piece(struct jobs *jobs, const struct job *job, enum step *ret_step, int64_t *ret_rows,
                             struct error *error) {
+    if (job->wrong)
+        return jobs_fail(jobs->connection, &job->id, job->wrong, error);
     if (job->one_subscription && !span_is(job->subscription_status, "active"))
         return jobs_fail(jobs->connection, &job->id, ended_because(job), error);
     return job->state == JOB_COUNTING ? count_page(jobs, job, error) : make_page(jobs, job, ret_step, ret_rows, error);

@@ -6,7 +6,8 @@
 
 #define OPEN "('waiting', 'counting', 'running')"
 #define COLUMNS                                                                                                        \
-    "id, kind, state, request, since, until, total, done, failed, error, created_at, started_at, finished_at"
+    "id, kind, state, request, since, until, total, done, failed, error, created_at, started_at, finished_at, size, "  \
+    "expires_at, coalesce(state = 'done' AND expires_at > clock_timestamp(), false)"
 
 #define NEAR_MS 2000 /* around the time of a log row's id, where its very millisecond has no such row */
 
@@ -31,6 +32,9 @@ void jobs_row_read(const struct result *rows, int row, struct job_row *ret_row) 
         .created_at_ms = result_timestamp(rows, row, 10),
         .started_at_ms = time_or_0(rows, row, 11),
         .finished_at_ms = time_or_0(rows, row, 12),
+        .size = result_is_null(rows, row, 13) ? -1 : result_int(rows, row, 13),
+        .expires_at_ms = time_or_0(rows, row, 14),
+        .has_file = result_bool(rows, row, 15),
     };
 }
 
@@ -136,7 +140,8 @@ enum status jobs_list(struct connection *connection, struct span workspace_id, i
 enum status jobs_cancel(struct connection *connection, struct span workspace_id, const struct uuid *id, bool *ret_ended,
                         struct error *error) {
     static const struct statement CANCEL = {
-        "UPDATE jobs SET state = 'cancelled', finished_at = coalesce(finished_at, clock_timestamp()) "
+        "UPDATE jobs SET state = 'cancelled', finished_at = coalesce(finished_at, clock_timestamp()), "
+        "expires_at = CASE WHEN kind = 'export' THEN coalesce(expires_at, clock_timestamp()) END "
         "WHERE workspace_id = $1 AND id = $2 AND state IN ('waiting', 'counting', 'running', 'cancelled')"};
     struct params params;
     struct result *rows = NULL;
@@ -211,22 +216,57 @@ enum status jobs_find_log(struct connection *connection, struct span workspace_i
 
 /* ---- for the thread that does them ---- */
 
+/* What is stored as JSON is read here and not by the database: where it is wrong, that is one job's failure and not
+ * the statement's, which every job shares. */
+
 /* "503", or "5xx" for all of them. */
-static void read_status(struct span text, struct job_filter *filter) {
+static bool read_status(struct span text, struct job_filter *filter) {
+    if (!text.data)
+        return true;
+    bool class = text.len == 3 && text.data[1] == 'x' && text.data[2] == 'x';
+    for (size_t i = 0; i < text.len; i++)
+        if ((i == 0 || !class) && (text.data[i] < '0' || text.data[i] > '9'))
+            return false;
     if (text.len != 3)
-        return;
+        return false;
     int hundreds = (text.data[0] - '0') * 100;
-    if (text.data[1] == 'x') {
-        filter->status_low = hundreds;
-        filter->status_high = hundreds + 99;
-    } else {
-        filter->status_low = hundreds + (text.data[1] - '0') * 10 + (text.data[2] - '0');
-        filter->status_high = filter->status_low;
-    }
+    int rest = class ? 0 : (text.data[1] - '0') * 10 + (text.data[2] - '0');
+    filter->status_low = hundreds + rest;
+    filter->status_high = class ? hundreds + 99 : filter->status_low;
+    return true;
 }
 
-static struct uuid uuid_or_nil(const struct result *rows, int column) {
-    return result_is_null(rows, 0, column) ? UUID_NIL : result_uuid(rows, 0, column);
+static bool read_uuid(struct span text, struct uuid *ret_uuid) {
+    *ret_uuid = UUID_NIL;
+    return !text.data || uuid_parse(text, ret_uuid) == STATUS_OK;
+}
+
+static bool read_flag(struct span text, int *ret_flag) {
+    *ret_flag = span_is(text, "true") ? 1 : span_is(text, "false") ? 0 : -1;
+    return !text.data || *ret_flag >= 0;
+}
+
+static bool read_number(struct span text, int64_t max, int64_t *ret_number) {
+    int64_t number = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.data[i] < '0' || text.data[i] > '9' || number > (INT64_MAX - 9) / 10)
+            return false;
+        number = number * 10 + (text.data[i] - '0');
+    }
+    *ret_number = number;
+    return number <= max;
+}
+
+static bool read_position(const struct result *rows, struct job_position *position) {
+    int64_t source;
+    struct span at = result_text(rows, 0, 19);
+    if (!read_number(result_text(rows, 0, 18), 1, &source) || !read_uuid(result_text(rows, 0, 20), &position->id) ||
+        !read_number(result_text(rows, 0, 21), INT64_MAX, &position->tally) || at.len >= sizeof(position->at))
+        return false;
+    position->source = (int)source;
+    memcpy(position->at, at.data, at.len);
+    position->at[at.len] = '\0';
+    return true;
 }
 
 static void read_job(const struct result *rows, struct job *job) {
@@ -236,7 +276,7 @@ static void read_job(const struct result *rows, struct job *job) {
         .kind = span_is(result_text(rows, 0, 2), "recover") ? JOB_RECOVER : JOB_REPLAY,
         .state = span_is(result_text(rows, 0, 3), "running") ? JOB_RUNNING : JOB_COUNTING,
         .one_subscription = !result_is_null(rows, 0, 4),
-        .subscription_id = uuid_or_nil(rows, 4),
+        .subscription_id = result_is_null(rows, 0, 4) ? UUID_NIL : result_uuid(rows, 0, 4),
         .subscription_status = result_text(rows, 0, 5),
         .since = result_text(rows, 0, 6),
         .until = result_text(rows, 0, 7),
@@ -248,27 +288,25 @@ static void read_job(const struct result *rows, struct job *job) {
                 .delivery_status = result_text(rows, 0, 11),
                 .error_code = result_text(rows, 0, 12),
                 .event_id = result_text(rows, 0, 13),
-                .batch_id = uuid_or_nil(rows, 15),
-                .log_id = uuid_or_nil(rows, 16),
-                .given_up = result_is_null(rows, 0, 17) ? -1 : result_bool(rows, 0, 17),
-            },
-        .position =
-            {
-                .source = (int)result_int(rows, 0, 18),
-                .id = uuid_or_nil(rows, 20),
-                .tally = result_int(rows, 0, 21),
             },
     };
-    read_status(result_text(rows, 0, 14), &job->filter);
-    struct span at = result_text(rows, 0, 19);
-    (void)snprintf(job->position.at, sizeof(job->position.at), "%.*s", SPAN_ARGS(at));
+    if (!read_status(result_text(rows, 0, 14), &job->filter))
+        job->wrong = "its status_code can't be read";
+    else if (!read_uuid(result_text(rows, 0, 15), &job->filter.batch_id))
+        job->wrong = "its batch_id can't be read";
+    else if (!read_uuid(result_text(rows, 0, 16), &job->filter.log_id))
+        job->wrong = "its log_id can't be read";
+    else if (!read_flag(result_text(rows, 0, 17), &job->filter.given_up))
+        job->wrong = "its given_up can't be read";
+    else if (!read_position(rows, &job->position))
+        job->wrong = "how far it has come can't be read";
 }
 
 enum status jobs_take(struct connection *connection, const struct uuid *owner, int64_t lease_ms, struct job *ret_job,
                       struct result **ret_rows, struct error *error) {
     static const struct statement TAKE = {
-        "WITH next AS MATERIALIZED (SELECT id FROM jobs WHERE state IN " OPEN " AND next_at <= now() "
-        "AND (owner = $1 OR lease_until IS NULL OR lease_until < now()) ORDER BY next_at LIMIT 1 "
+        "WITH next AS MATERIALIZED (SELECT id FROM jobs WHERE kind <> 'export' AND state IN " OPEN
+        " AND next_at <= now() AND (owner = $1 OR lease_until IS NULL OR lease_until < now()) ORDER BY next_at LIMIT 1 "
         "FOR UPDATE SKIP LOCKED) "
         "UPDATE jobs j SET owner = $1, lease_until = clock_timestamp() + $2::int8 * interval '1 ms', "
         "started_at = coalesce(started_at, clock_timestamp()), "
@@ -277,9 +315,9 @@ enum status jobs_take(struct connection *connection, const struct uuid *owner, i
         "WHERE s.workspace_id = j.workspace_id AND s.id = j.subscription_id AND s.status <> 'deleted'), "
         "j.since::text, j.until::text, coalesce(request -> 'include' ? 'failed', false), "
         "coalesce(request -> 'include' ? 'missing', false), request ->> 'event_type', request ->> 'delivery_status', "
-        "request ->> 'error_code', request ->> 'event_id', request ->> 'status_code', (request ->> 'batch_id')::uuid, "
-        "(request ->> 'log_id')::uuid, (request ->> 'given_up')::bool, coalesce((position ->> 'source')::int4, 0), "
-        "coalesce(position ->> 'at', ''), (position ->> 'id')::uuid, coalesce((position ->> 'tally')::int8, 0)"};
+        "request ->> 'error_code', request ->> 'event_id', request ->> 'status_code', request ->> 'batch_id', "
+        "request ->> 'log_id', request ->> 'given_up', position ->> 'source', coalesce(position ->> 'at', ''), "
+        "position ->> 'id', position ->> 'tally'"};
     struct params params;
     struct result *rows = NULL;
     params_init(&params);
@@ -367,7 +405,7 @@ enum status jobs_refused(struct connection *connection, const struct uuid *id, c
 enum status jobs_purge(struct connection *connection, int64_t age_ms, int max, struct error *error) {
     static const struct statement PURGE = {
         "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE finished_at < now() - $1::int8 * interval '1 ms' "
-        "LIMIT $2::int4)"};
+        "AND chunks = 0 LIMIT $2::int4)"};
     struct params params;
     params_init(&params);
     params_int8(&params, age_ms);

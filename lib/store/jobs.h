@@ -1,6 +1,7 @@
-/* Work behind the API: a row of `jobs` for each request to send deliveries again. The API makes, shows and cancels
- * them; the jobs thread of some process takes one after the other, does a bounded piece of each, and writes down in the
- * same transaction how far it has come. What the pieces do: store/resend.h.
+/* Work behind the API: a row of `jobs` for each request to send deliveries again, and for each export of the log
+ * (store/exports.h). The API makes, shows and cancels them; the jobs thread of some process takes one after the other,
+ * does a bounded piece of each, and writes down in the same transaction how far it has come. What the pieces do:
+ * store/resend.h. Exports are made by the processes that answer the API; here they are only shown and cancelled.
  *
  *   waiting ──▶ counting ──▶ running ──▶ done
  *      └───────────┴────────────┴──────▶ failed, cancelled
@@ -18,7 +19,7 @@
 /* As it is shown. The spans point into the result. */
 struct job_row {
     struct uuid id;
-    struct span kind;    /* recover, replay */
+    struct span kind;    /* recover, replay, export */
     struct span state;   /* waiting, counting, running, done, failed, cancelled */
     struct span request; /* JSON */
     int64_t since_ms, until_ms;
@@ -28,6 +29,9 @@ struct job_row {
     int64_t created_at_ms;
     int64_t started_at_ms;  /* 0: not yet */
     int64_t finished_at_ms; /* 0: not yet */
+    int64_t size;           /* an export's file, in bytes; -1: of another kind */
+    int64_t expires_at_ms;  /* an export's file is there until then; 0: not yet */
+    bool has_file;          /* it is done and not expired, by the database's clock */
 };
 void jobs_row_read(const struct result *rows, int row, struct job_row *ret_row);
 
@@ -52,7 +56,7 @@ MUST_USE enum status jobs_get(struct connection *connection, struct span workspa
 /* The newest first. */
 MUST_USE enum status jobs_list(struct connection *connection, struct span workspace_id, int limit,
                                struct result **ret_rows, struct error *error);
-/* What is done stays done. ret_ended: it is done or failed, and stays that. */
+/* What is done stays done; the file of an export goes. ret_ended: it is done or failed, and stays that. */
 MUST_USE enum status jobs_cancel(struct connection *connection, struct span workspace_id, const struct uuid *id,
                                  bool *ret_ended, struct error *error);
 
@@ -90,6 +94,7 @@ struct job_filter {
 
 /* A job whose turn it is; it stays locked until the transaction ends. The spans point into the result. */
 struct job {
+    const char *wrong; /* what can't be read of it, which only SQL can have written: it has to fail; NULL: nothing */
     struct uuid id;
     struct span workspace_id;
     enum job_kind kind;
@@ -103,8 +108,8 @@ struct job {
     struct job_position position;
 };
 
-/* Takes the job that has waited longest among those that this owner has, that nobody has, and whose lease has run out;
- * leases it for lease_ms. STATUS_NOT_FOUND: there is none. */
+/* Takes the job, a recovery or a replay, that has waited longest among those that this owner has, that nobody has, and
+ * whose lease has run out; leases it for lease_ms. STATUS_NOT_FOUND: there is none. */
 MUST_USE enum status jobs_take(struct connection *connection, const struct uuid *owner, int64_t lease_ms,
                                struct job *ret_job, struct result **ret_rows, struct error *error);
 
@@ -124,7 +129,7 @@ MUST_USE enum status jobs_fail(struct connection *connection, const struct uuid 
 MUST_USE enum status jobs_refused(struct connection *connection, const struct uuid *id, const char *why,
                                   struct error *error);
 
-/* Forgets up to `max` jobs that ended more than age_ms ago. */
+/* Forgets up to `max` jobs that ended more than age_ms ago and have no file any more. */
 MUST_USE enum status jobs_purge(struct connection *connection, int64_t age_ms, int max, struct error *error);
 
 #endif

@@ -15,7 +15,7 @@ OWN = {
 }
 WANTED = ["delivery_logs", "log_rollups", "events", "rejected_events", "subscriptions", "schedule", "batch_members",
           "batches", "health", "outbox", "mails",
-          "jobs", "audit", "progress", "delivery_stats_minutely", "endpoint_health", "delivery_log_details"]
+          "jobs", "export_chunks", "audit", "progress", "delivery_stats_minutely", "endpoint_health", "delivery_log_details"]
 SHORT = {"timestamp with time zone": "timestamptz"}
 
 

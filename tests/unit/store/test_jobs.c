@@ -233,6 +233,51 @@ static void test_filters_come_back(void **state) {
     result_free(&rows);
 }
 
+/* A request that the API would never have written is its own job's trouble. */
+static void test_what_cannot_be_read_is_wrong_for_its_job_alone(void **state) {
+    (void)state;
+    static const char *const WRONG[] = {
+        "{\"batch_id\":\"no uuid\"}", "{\"log_id\":7}",         "{\"given_up\":\"perhaps\"}",
+        "{\"status_code\":\"5x\"}",   "{\"status_code\":\"\"}", "{\"status_code\":[1,2]}",
+    };
+    for (size_t i = 0; i < sizeof(WRONG) / sizeof(*WRONG); i++) {
+        struct uuid id = make_job("replay", NULL, WRONG[i]);
+        struct job job = take(&OWNER, STATUS_OK);
+        assert_true(uuid_equal(&job.id, &id));
+        assert_non_null(job.wrong);
+        ok(jobs_fail(connection, &id, job.wrong, &error));
+    }
+    static const char *const POSITIONS[] = {
+        "{\"source\":\"x\"}",
+        "{\"source\":2}",
+        "{\"id\":\"x\"}",
+        "{\"tally\":\"-\"}",
+        "{\"tally\":99999999999999999999}",
+        "{\"at\":\"a text that is longer than any timestamp would ever be\"}",
+    };
+    for (size_t i = 0; i < sizeof(POSITIONS) / sizeof(*POSITIONS); i++) {
+        char sql[256];
+        struct uuid id = make_job("replay", NULL, "[]");
+        snprintf(sql, sizeof(sql), "UPDATE jobs SET position = '%s' WHERE state = 'waiting'", POSITIONS[i]);
+        exec_sql(sql);
+        assert_non_null(take(&OWNER, STATUS_OK).wrong);
+        ok(jobs_fail(connection, &id, "wrong", &error));
+    }
+    make_job("replay", NULL, "{\"status_code\":503,\"given_up\":null}");
+    assert_null(take(&OWNER, STATUS_OK).wrong);
+}
+
+/* Whoever sends again must never take an export for a replay; nor may the program of before, which looks at next_at. */
+static void test_exports_are_not_taken(void **state) {
+    (void)state;
+    exec_sql("INSERT INTO jobs (id, workspace_id, kind, since, until, request, next_at) VALUES ('" ONE
+             "', 'w1', 'export', now(), now(), '{}', 'infinity')");
+    take(&OWNER, STATUS_NOT_FOUND);
+    expect_sql("SELECT count(*) FROM jobs WHERE next_at <= now() + interval '1000 years'", "0");
+    struct error refused;
+    assert_int_equal(connection_exec(connection, "UPDATE jobs SET next_at = now()", &refused), STATUS_FAILED);
+}
+
 static void test_old_jobs_are_forgotten(void **state) {
     (void)state;
     for (int i = 0; i < 4; i++)
@@ -303,6 +348,8 @@ int main(void) {
         RESEND_TEST(test_positions_come_back),
         RESEND_TEST(test_what_the_database_refuses_is_given_up_after_some_tries),
         RESEND_TEST(test_filters_come_back),
+        RESEND_TEST(test_what_cannot_be_read_is_wrong_for_its_job_alone),
+        RESEND_TEST(test_exports_are_not_taken),
         RESEND_TEST(test_old_jobs_are_forgotten),
         RESEND_TEST(test_buckets_are_those_of_the_program),
         RESEND_TEST(test_row_keys_are_of_purpose_scope_and_event),
