@@ -1,5 +1,5 @@
 /* OpenSSL, as far as hookcast needs it: digest, MAC, authenticated encryption, base64, random bytes. No other module
- * includes an OpenSSL header. Everything here may be called by any thread; a hmac belongs to one. */
+ * but ed25519 includes an OpenSSL header. Everything here may be called by any thread; a hmac belongs to one. */
 #ifndef BASE_CRYPTO_H
 #define BASE_CRYPTO_H
 
