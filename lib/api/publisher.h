@@ -42,7 +42,7 @@ struct publication *publication_new(void);
 void publication_free(struct publication **publication);
 /* Everything is copied. */
 void publication_set_key(struct publication *publication, struct span key);
-#define PUBLICATION_MAX_HEADERS 32
+#define PUBLICATION_MAX_HEADERS 64
 void publication_add_header(struct publication *publication, struct span name, struct span value);
 void publication_add(struct publication *publication, struct span topic, struct span value);
 size_t publication_count(const struct publication *publication);

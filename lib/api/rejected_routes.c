@@ -8,12 +8,12 @@
 #include "core/log.h"
 #include "core/settings.h"
 #include "store/rejected.h"
-#include "webhook/event.h"
+#include "webhook/record_headers.h"
 #include <stdio.h>
 
 #define LIST_DEFAULT 50
 #define LIST_MAX 500
-#define RECORD_HEADERS_MAX_BYTES (1024 * 1024)
+#define HEADERS_MAX_BYTES ((size_t)16 * 1024 * 1024) /* more than a row has */
 
 /* ---- showing ---- */
 
@@ -71,7 +71,7 @@ static void write_record(struct buffer *out, const struct rejected_record *recor
     write_time(out, ",\"record_time\":", record->record_time_ms);
     write_bytes(out, "record_key", record->record_key, false);
     buffer_text(out, ",\"headers\":");
-    buffer_span(out, record->headers);
+    record_headers_show(record->headers, out);
     write_bytes(out, "value", record->value, cut);
     write_number(out, ",\"value_bytes\":", record->value_bytes);
     buffer_text(out, cut ? ",\"truncated\":true" : ",\"truncated\":false");
@@ -212,20 +212,10 @@ static bool read_correction(struct call *call, struct span *ret_value) {
 }
 
 struct headers {
-    struct call *call;
     struct event_header items[PUBLICATION_MAX_HEADERS];
     size_t count;
+    struct buffer memory; /* of the items */
 };
-
-static bool on_header(void *ctx, const struct json_member *member) {
-    struct headers *headers = ctx;
-    if (headers->count == PUBLICATION_MAX_HEADERS || member->value.type != JSON_STRING)
-        return true;
-    struct json_value name = {.type = JSON_STRING, .text = member->name};
-    headers->items[headers->count++] =
-        (struct event_header){value_of(headers->call, &name), value_of(headers->call, &member->value)};
-    return true;
-}
 
 /* Whether the pipeline would take it, for this workspace. False: the call is answered. */
 static bool judge(struct call *call, const struct rejected_record *record, const struct headers *headers,
@@ -288,17 +278,18 @@ static void republish(struct call *call) {
     struct result *rows = NULL;
     struct rejected_record record;
     struct span value = SPAN_NONE;
-    struct headers headers = {.call = call};
-    struct json_value ignored;
-    struct error error;
+    struct headers headers = {.count = 0};
+    buffer_init(&headers.memory, HEADERS_MAX_BYTES);
     if (find(call, &rows, &record) && read_correction(call, &value)) {
         if (value.data)
             record.value = value;
-        if (json_scan(record.headers, on_header, &headers, &ignored, &error) != STATUS_OK)
+        if (record_headers_read(record.headers, headers.items, PUBLICATION_MAX_HEADERS, &headers.count,
+                                &headers.memory) != STATUS_OK)
             headers.count = 0;
         if (judge(call, &record, &headers, value.data != NULL))
             publish(call, &record, &headers, value.data != NULL);
     }
+    buffer_deinit(&headers.memory);
     result_free(&rows);
 }
 

@@ -5,9 +5,11 @@
 #include "dispatch/intake_private.h"
 #include "dispatch/lane.h"
 #include "webhook/filter.h"
+#include "webhook/record_headers.h"
 #include "webhook/tracker.h"
 
 #define REREAD_RECORDS 256
+#define REJECTED_HEADERS_MAX_BYTES ((size_t)8 * 1024 * 1024) /* as JSON; more are not kept */
 #define HELD_QUEUE_MANY 64 /* so many may wait for an endpoint that is behind; further ones go to the schedule */
 
 static struct event_record event_record_of(const struct consumer_record *record, struct event_header *headers) {
@@ -58,18 +60,8 @@ static struct span put(char **place, struct span text) {
 
 static struct rejected *rejected_of(const struct event_record *record, const struct event_rejection *rejection) {
     struct buffer headers;
-    buffer_init(&headers, 1024 * 1024);
-    buffer_char(&headers, '{');
-    for (size_t i = 0; i < record->header_count; i++) {
-        buffer_text(&headers, i ? "," : "");
-        json_quote(record->headers[i].name, &headers);
-        buffer_char(&headers, ':');
-        if (record->headers[i].value.data)
-            json_quote(record->headers[i].value, &headers);
-        else
-            buffer_text(&headers, "null");
-    }
-    buffer_char(&headers, '}');
+    buffer_init(&headers, REJECTED_HEADERS_MAX_BYTES);
+    record_headers_write(record->headers, record->header_count, &headers);
     struct span written = headers.overflowed ? SPAN_LITERAL("{}") : buffer_view(&headers);
     struct rejected *rejected = mem_alloc(sizeof(*rejected) + record->key.len + written.len + record->value.len);
     char *place = rejected->bytes;
@@ -259,8 +251,9 @@ static enum status read_record(struct intake *intake, struct partition *partitio
     metric_add(verdict == EVENT_SKIPPED ? intake->skipped : intake->rejected, 1);
     if (verdict == EVENT_REJECTED) {
         taken->rejected = rejected_of(&read, &rejection);
-        taken->footprint_bytes += record->value.len;
-        atomic_fetch_add_explicit(&intake->settings.budget->bytes, (int64_t)record->value.len, memory_order_relaxed);
+        size_t bytes = taken->rejected->record_key.len + taken->rejected->headers.len + taken->rejected->value.len;
+        taken->footprint_bytes += bytes;
+        atomic_fetch_add_explicit(&intake->settings.budget->bytes, (int64_t)bytes, memory_order_relaxed);
     }
     return STATUS_OK;
 }

@@ -51,6 +51,21 @@ def test_one_record_from_its_rejection_to_its_delivery(running, receiver):
     assert told["target"] == record["id"] and told["after"]["corrected"] is True
 
 
+def test_every_header_is_kept(running):
+    """Also what no JSON text can carry."""
+    headers = [("twice", b"1"), ("twice", b"2"), ("null", None), ("empty", b""), ("", b"no name"), ("nul", b"a\0b"),
+               ("bytes", bytes(range(256))), ("é", "ü".encode()), ("half", b"\xc3"), ("surrogate", b"\xed\xb3\xbf"),
+               ("escape", b"\\udcff"), ("long", b"\xff" * 200000), *((f"h{n}", b"v") for n in range(40))]
+    reject(running, b"[0]", key="w1", headers=headers)
+    record = one(running)
+    assert record["headers"]["half"] == "\ufffd" and record["headers"]["escape"] == "\\udcff" and record["headers"]["null"] is None
+    assert len(record["headers"]["long"]) == 200000
+    value = {"id": "e", "event_type": "message.new"}
+    assert running.api.post(f"{W1}/{record['id']}/republish", {"value": value}).status == 202
+    again = running.kafka.read(running.topic(), 2)[1]
+    assert again.headers() == headers and again.key() == b"w1"
+
+
 def test_a_value_may_be_json_itself_and_keeps_its_digits(running, receiver):
     running.subscribe(receiver.url("/"))
     running.wait_in_force()
