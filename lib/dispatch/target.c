@@ -61,16 +61,24 @@ bool target_set_version(struct target *target, struct subscription *subscription
 
 struct secrets {
     struct buffer text; /* unescaped, one after the other */
-    size_t starts[SIGNATURE_MAX_SECRETS + 1];
-    size_t count;
+    struct secret_place {
+        size_t start, len;
+    } secrets[SIGNATURE_MAX_SECRETS], keys[SIGNATURE_MAX_KEYS];
+    size_t count, key_count;
     int64_t now_ms;
     int64_t next_end_ms; /* 0: none */
 };
 
-/* One {"secret","until_ms"}: kept while it is valid. */
+static struct secret_place place_secret(struct secrets *secrets, const struct json_value *string) {
+    size_t start = secrets->text.len;
+    json_unescape(string->text, &secrets->text);
+    return (struct secret_place){start, secrets->text.len - start};
+}
+
+/* One {"secret","until_ms","key"}: kept while it is valid. */
 static bool add_secret(void *ctx, const struct json_value *element) {
     struct secrets *secrets = ctx;
-    struct json_value secret, until;
+    struct json_value secret, key, until;
     int64_t until_ms = 0;
     if (secrets->count == SIGNATURE_MAX_SECRETS || !json_find(element->text, SPAN_LITERAL("secret"), &secret))
         return true;
@@ -79,9 +87,24 @@ static bool add_secret(void *ctx, const struct json_value *element) {
         return true;
     if (until_ms && (!secrets->next_end_ms || until_ms < secrets->next_end_ms))
         secrets->next_end_ms = until_ms;
-    json_unescape(secret.text, &secrets->text);
-    secrets->starts[++secrets->count] = secrets->text.len;
+    secrets->secrets[secrets->count++] = place_secret(secrets, &secret);
+    if (json_find(element->text, SPAN_LITERAL("key"), &key) && key.type == JSON_STRING)
+        secrets->keys[secrets->key_count++] = place_secret(secrets, &key);
     return true;
+}
+
+static struct span secret_at(const struct secrets *secrets, struct secret_place place) {
+    return (struct span){buffer_view(&secrets->text).data + place.start, place.len};
+}
+
+static enum status make_signer(const struct secrets *secrets, struct signer **ret_signer, struct error *error) {
+    struct span spans[SIGNATURE_MAX_SECRETS];
+    for (size_t i = 0; i < secrets->count; i++)
+        spans[i] = secret_at(secrets, secrets->secrets[i]);
+    enum status status = signer_new(spans, secrets->count, ret_signer, error);
+    for (size_t i = 0; i < secrets->key_count && status == STATUS_OK; i++)
+        status = signer_add_key(*ret_signer, secret_at(secrets, secrets->keys[i]), error);
+    return status;
 }
 
 static enum status prepare_signer(struct target *target, const struct keyring *keyring, struct error *error) {
@@ -95,10 +118,7 @@ static enum status prepare_signer(struct target *target, const struct keyring *k
     enum status status = sealing_open(keyring, &target->id, sealed, &plain, error);
     if (status == STATUS_OK) {
         json_each_element(buffer_view(&plain), add_secret, &secrets);
-        struct span spans[SIGNATURE_MAX_SECRETS];
-        for (size_t i = 0; i < secrets.count; i++)
-            spans[i] = (struct span){secrets.text.data + secrets.starts[i], secrets.starts[i + 1] - secrets.starts[i]};
-        status = signer_new(spans, secrets.count, &target->signer, error);
+        status = make_signer(&secrets, &target->signer, error);
         target->prepared_until_ms = secrets.next_end_ms;
     }
     sealing_wipe(&secrets.text);

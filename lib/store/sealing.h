@@ -1,8 +1,9 @@
 /* How subscribers' secrets and headers lie in the database: sealed with the installation's key and bound to the
  * subscription's id, so that a sealed value is of no use in another row.
  *
- *   subscriptions.secrets  [{"secret": "whsec_…", "until_ms": null}, …], newest first; until_ms: wall time at which the
- *                          secret ends
+ *   subscriptions.secrets  [{"secret": "whsec_…", "until_ms": null, "key": "whsk_…"}, …], newest first; until_ms: wall
+ *                          time at which it ends; key: the private key of asymmetric signatures, absent where there are
+ *                          none
  *   subscriptions.headers  {"Name": "value", …}
  *
  * Any thread. */

@@ -353,10 +353,10 @@ static void test_secrets_and_headers_are_opened_once_a_version(void **state) {
 static void test_a_secret_that_ran_out_signs_no_more(void **state) {
     (void)state;
     struct subscription_spec spec = fixture_spec(1, "http://127.0.0.1/");
-    char text[256];
+    char text[300];
     snprintf(text, sizeof(text),
              "[{\"secret\":\"the-newest\",\"until_ms\":null},{\"secret\":\"a-while-yet\",\"until_ms\":%lld},"
-             "{\"secret\":\"no-longer\",\"until_ms\":%lld}]",
+             "{\"secret\":\"no-longer\",\"until_ms\":%lld,\"key\":\"whsk_wrong, but over\"}]",
              (long long)clock_wall_ms() + 60000, (long long)clock_wall_ms() - 1);
     struct buffer secrets = sealed(&spec.id, text), header;
     spec.sealed_secrets = buffer_view(&secrets);
@@ -377,6 +377,52 @@ static void test_a_secret_that_ran_out_signs_no_more(void **state) {
     buffer_deinit(&header);
     target_free(&target);
     buffer_deinit(&secrets);
+}
+
+static size_t count_of(const char *text, const char *part) {
+    size_t count = 0;
+    while ((text = strstr(text, part)) != NULL) {
+        text += strlen(part);
+        count++;
+    }
+    return count;
+}
+
+static void test_private_keys_sign_while_their_secrets_do(void **state) {
+    (void)state;
+    struct subscription_spec spec = fixture_spec(1, "http://127.0.0.1/");
+    struct buffer key, header;
+    char text[1024];
+    buffer_init(&key, 256);
+    buffer_init(&header, 4096);
+    signature_new_key(&key);
+    snprintf(
+        text, sizeof(text),
+        "[{\"secret\":\"the-newest\",\"until_ms\":null,\"key\":\"%s\"},{\"secret\":\"a-while-yet\",\"until_ms\":%lld},"
+        "{\"key\":\"%s\",\"secret\":\"also-yet\",\"until_ms\":%lld},"
+        "{\"key\":\"%s\",\"secret\":\"no-longer\",\"until_ms\":%lld}]",
+        key.data, (long long)clock_wall_ms() + 60000, key.data, (long long)clock_wall_ms() + 70000, key.data,
+        (long long)clock_wall_ms() - 1);
+    struct buffer secrets = sealed(&spec.id, text);
+    spec.sealed_secrets = buffer_view(&secrets);
+    spec.signature_style = SIGNATURE_BOTH;
+    struct target *target = target_of(&spec);
+    assert_int_equal(target_prepare(target, keyring, &error), STATUS_OK);
+    signer_standard(target->signer, SPAN_LITERAL("id"), 1, SPAN_LITERAL("body"), &header);
+    assert_int_equal(count_of(header.data, "v1,"), 3);
+    assert_int_equal(count_of(header.data, "v1a,"), 2);
+    target_free(&target);
+    buffer_deinit(&secrets);
+
+    secrets = sealed(&spec.id, "[{\"secret\":\"the-newest\",\"key\":\"whsk_hidden\"}]");
+    spec.sealed_secrets = buffer_view(&secrets);
+    target = target_of(&spec);
+    assert_int_equal(target_prepare(target, keyring, &error), STATUS_INVALID);
+    assert_null(strstr(error.text, "hidden"));
+    target_free(&target);
+    buffer_deinit(&secrets);
+    buffer_deinit(&header);
+    buffer_deinit(&key);
 }
 
 static void test_what_another_key_or_row_sealed_stays_shut(void **state) {
@@ -430,6 +476,7 @@ int main(void) {
         cmocka_unit_test(test_a_rate_wants_more_than_its_share),
         cmocka_unit_test(test_secrets_and_headers_are_opened_once_a_version),
         cmocka_unit_test(test_a_secret_that_ran_out_signs_no_more),
+        cmocka_unit_test(test_private_keys_sign_while_their_secrets_do),
         cmocka_unit_test(test_what_another_key_or_row_sealed_stays_shut),
         cmocka_unit_test(test_a_format_that_is_none_is_named),
     };
