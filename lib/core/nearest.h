@@ -10,7 +10,8 @@
 
 struct nearest {
     struct span given;
-    const char *best; /* NULL: nothing is near enough to be meant (more than a third of the letters are wrong) */
+    const char *best; /* NULL: nothing is near enough to be meant (more than a third of the letters are wrong;
+                       * capitals don't count) */
     size_t distance;
 };
 

@@ -24,6 +24,8 @@ static void test_slips_are_recognised(void **state) {
     assert_string_equal(nearest_of("mirgate"), "migrate");
     assert_string_equal(nearest_of("server"), "serve");
     assert_string_equal(nearest_of("ky"), "key");
+    assert_string_equal(nearest_of("MIGRATE"), "migrate");
+    assert_string_equal(nearest_of("Disptach"), "dispatch");
     assert_string_equal(nearest_of("serve"), "serve");
 }
 
