@@ -74,11 +74,13 @@ static void on_error(rd_kafka_t *rk, int code, const char *reason, void *ctx) {
         char text[512];
         rd_kafka_fatal_error(rk, text, sizeof(text));
         fail(consumer, text);
-    } else if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
-        consumer_health_down(consumer);
     } else {
-        (void)error_set(&consumer->connection, STATUS_UNAVAILABLE, "%s", reason);
-        log_debug("kafka", "connection trouble", LOG_TEXT("reason", reason));
+        bool all_brokers = code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN;
+        if (!all_brokers) {
+            (void)error_set(&consumer->connection, STATUS_UNAVAILABLE, "%s", reason);
+            log_debug("kafka", "connection trouble", LOG_TEXT("reason", reason));
+        }
+        consumer_health_trouble(consumer, all_brokers);
         return;
     }
     rd_kafka_yield(rk);
@@ -149,6 +151,7 @@ static bool look(struct consumer *consumer, struct consumer_event *event) {
         rd_kafka_message_destroy(message);
         return true;
     }
+    consumer_health_record(consumer);
     consumer_record_take(consumer->client, message, &event->record);
     event->type = CONSUMER_RECORD;
     return true;
@@ -293,6 +296,7 @@ enum status consumer_open(const struct consumer_settings *settings, struct consu
     static const uint64_t one = 1;
     rd_kafka_queue_io_event_enable(consumer->queue, consumer->fd, &one, sizeof(one));
     consumer_wake(consumer);
+    consumer_health_init(consumer);
     status = subscribe(consumer, settings, error);
     if (status != STATUS_OK)
         consumer_close(&consumer, 0);
@@ -326,6 +330,7 @@ void consumer_close(struct consumer **consumer_at, int64_t timeout_ms) {
         return;
     *consumer_at = NULL;
     consumer->closing = true;
+    consumer_health_stop(consumer);
     rd_kafka_queue_io_event_enable(consumer->queue, -1, NULL, 0);
     bool left = leave(consumer, timeout_ms);
     consumer_health_deinit(consumer);

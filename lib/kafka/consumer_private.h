@@ -26,7 +26,7 @@ enum consumer_awaits { AWAITS_NOTHING, AWAITS_ASSIGN, AWAITS_UNASSIGN };
 struct consumer {
     struct rd_kafka_s *rk;
     struct rd_kafka_queue_s *queue;
-    struct consumer_probe *probe; /* NULL unless no broker answers */
+    struct consumer_health *health;
     struct consumer_client *client;
     int fd;
     enum consumer_awaits awaits;
@@ -58,10 +58,14 @@ void consumer_note(struct consumer *consumer, enum consumer_event_type type, str
 /* Makes consumer_fd readable. */
 void consumer_wake(const struct consumer *consumer);
 
-/* No broker answers: noted once. consumer_health_poll notes once that one does again. */
-void consumer_health_down(struct consumer *consumer);
+/* Finds out whether a broker answers, by a thread that asks when there is reason to doubt: trouble with a connection
+ * (all_brokers: with every one), or no record for a while. consumer_health_poll notes what changed, each once. */
+void consumer_health_init(struct consumer *consumer);
+void consumer_health_trouble(struct consumer *consumer, bool all_brokers);
+void consumer_health_record(struct consumer *consumer); /* one came */
 void consumer_health_poll(struct consumer *consumer);
-void consumer_health_deinit(struct consumer *consumer); /* waits up to a second */
+void consumer_health_stop(struct consumer *consumer);   /* asks no more */
+void consumer_health_deinit(struct consumer *consumer); /* waits up to a second while no broker answers */
 
 /* Starts all assigned partitions again from where they are, because librdkafka starts a failed one only so. */
 void consumer_restart(struct consumer *consumer);
