@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "core/log.h"
+#include "dispatch/cutoff.h"
 #include "dispatch/lane.h"
 #include "dispatch/recorder_private.h"
 #include "store/process.h"
@@ -400,6 +401,7 @@ void recorder_start(struct recorder *recorder) {
 
 void recorder_stop(struct recorder *recorder, int64_t deadline_ms) {
     atomic_store(&recorder->stopping, true);
+    struct cutoff *cutoff = cutoff_start(recorder->connection, deadline_ms);
     loop_stop(recorder->loop);
     loop_join(recorder->loop);
     struct error error;
@@ -416,6 +418,7 @@ void recorder_stop(struct recorder *recorder, int64_t deadline_ms) {
     } while (clock_mono_ms() < deadline_ms);
     if (recorder->linked && process_forget(recorder->connection, &recorder->settings.process_id, &error) != STATUS_OK)
         log_debug("recorder", "this process's row stays for an hour", LOG_TEXT("error", error.text));
+    cutoff_end(&cutoff);
     if (recorder->ready_count > 0 || !TAILQ_EMPTY(&recorder->flush.taken) || !TAILQ_EMPTY(&recorder->flush.rows))
         log_warn("recorder", "stopped with outcomes that could not be written; they will be sent again",
                  LOG_INT("count", recorder->ready_count + recorder->flush.deliveries));

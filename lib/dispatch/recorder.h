@@ -32,7 +32,8 @@ struct recorder *recorder_new(const struct recorder_settings *settings);
 /* Before recorder_start: where parking goes. */
 void recorder_set_lanes(struct recorder *recorder, struct lane **lanes, int count);
 void recorder_start(struct recorder *recorder);
-/* After the lanes have stopped: flushes what is there until deadline_ms (monotonic), then ends. */
+/* After the lanes have stopped: flushes what is there until deadline_ms (monotonic), then ends; a flush that hangs is
+ * cut off then. */
 void recorder_stop(struct recorder *recorder, int64_t deadline_ms);
 void recorder_free(struct recorder **recorder);
 

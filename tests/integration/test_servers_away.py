@@ -136,6 +136,30 @@ def test_p8_while_a_flush_hangs_nothing_is_sent_and_then_all_goes_on(installatio
 
 
 @pytest.mark.deadline(120)
+def test_p7_a_flush_that_hangs_does_not_outlast_the_drain(installation, tally):
+    account = make_account(installation, tally)
+    dispatch = installation.dispatch(DRAIN_TIMEOUT="4s")
+    with Load(account, rate=150):
+        tally.wait_for(300)
+        backend = installation.db.value("SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
+                                        "AND application_name = 'hookcast recorder'")
+        os.kill(backend, signal.SIGSTOP)
+        try:
+            began = time.monotonic()
+            dispatch.terminate()
+            assert dispatch.wait(30) == 0
+            assert time.monotonic() - began < 4 + LATE_S + 2
+        finally:
+            os.kill(backend, signal.SIGCONT)
+        dispatch.start()
+        mark = len(tally)
+        tally.wait_for(mark + 300)
+    account.wait_logged(40)
+    # Only what was sent and could not be written any more came twice.
+    assert account.sent_again() < 600
+
+
+@pytest.mark.deadline(120)
 def test_postgresql_and_kafka_away_together_nothing_is_lost(private_postgres, private_kafka, make_installation, tally):
     installation = make_installation(private_postgres, private_kafka)
     account = make_account(installation, tally)
