@@ -1,18 +1,15 @@
 #include "api/log_listing.h"
 #include "api/log_bodies.h"
 #include "api/log_cursor.h"
+#include "api/log_reader.h"
 #include "api/log_view.h"
 #include "base/memory.h"
 
 #define PIECE_BYTES (512 * 1024)
-#define ROWS_AT_ONCE 500
 
 struct log_listing {
-    struct log_query_settings settings; /* its texts are the query's own business */
-    struct log_query *query;
-    struct log_bodies *bodies;
-    struct result *rows; /* read and not all written */
-    int row;
+    struct log_query_settings settings; /* its texts are the reader's own business */
+    struct log_reader *reader;
     int64_t written;
     bool counted;
     struct log_place last;
@@ -21,8 +18,7 @@ struct log_listing {
 struct log_listing *log_listing_new(const struct log_query_settings *query, const struct settings *settings) {
     struct log_listing *listing = mem_calloc(1, sizeof(*listing));
     listing->settings = *query;
-    listing->query = log_query_new(query);
-    listing->bodies = log_bodies_new(settings);
+    listing->reader = log_reader_new(query, settings);
     return listing;
 }
 
@@ -31,16 +27,14 @@ void log_listing_free(struct log_listing **listing_ptr) {
     *listing_ptr = NULL;
     if (!listing)
         return;
-    log_query_free(&listing->query);
-    log_bodies_free(&listing->bodies);
-    result_free(&listing->rows);
+    log_reader_free(&listing->reader);
     mem_free(listing);
 }
 
 static enum status begin(struct log_listing *listing, struct connection *connection, struct buffer *out,
                          struct error *error) {
     int64_t total = 0;
-    enum status status = log_query_count(listing->query, connection, &total, error);
+    enum status status = log_reader_count(listing->reader, connection, &total, error);
     if (status == STATUS_OK) {
         listing->counted = true;
         buffer_text(out, "{\"total\":");
@@ -62,49 +56,29 @@ static void end(const struct log_listing *listing, struct buffer *out) {
     }
 }
 
-static enum status write_row(struct log_bodies *bodies, struct connection *connection, const struct log_query_row *row,
-                             struct buffer *out, struct error *error) {
+static enum status write_row(struct log_listing *listing, struct connection *connection,
+                             const struct log_query_row *row, struct buffer *out, struct error *error) {
+    if (listing->written++)
+        buffer_char(out, ',');
     log_view_begin(row, out);
-    enum status status = log_bodies_write(bodies, connection, row, out, error);
+    enum status status = log_reader_body(listing->reader, connection, row, out, error);
     log_view_end(row, out);
+    log_reader_place(listing->reader, row, &listing->last);
     return status;
 }
 
 /* Until the piece is long enough, or the rows end. */
-static enum status write_rows(struct log_listing *listing, struct connection *connection, struct buffer *out,
-                              struct error *error) {
-    enum status status = STATUS_OK;
-    while (status == STATUS_OK && listing->row < result_rows(listing->rows) && out->len < PIECE_BYTES) {
-        struct log_query_row row;
-        log_query_row_read(listing->rows, listing->row++, &row);
-        if (listing->written++)
-            buffer_char(out, ',');
-        status = write_row(listing->bodies, connection, &row, out, error);
-        log_query_place(listing->query, &row, &listing->last);
-    }
-    if (status == STATUS_OK && listing->row == result_rows(listing->rows))
-        result_free(&listing->rows);
-    return status;
-}
-
 static enum status fill(struct log_listing *listing, struct connection *connection, struct buffer *out, bool *ret_end,
                         struct error *error) {
     enum status status = listing->counted ? STATUS_OK : begin(listing, connection, out, error);
     *ret_end = false;
-    while (status == STATUS_OK && out->len < PIECE_BYTES) {
-        if (!listing->rows) {
-            listing->row = 0;
-            status = log_query_next(listing->query, connection, ROWS_AT_ONCE, &listing->rows, error);
-            if (status == STATUS_OK && !listing->rows) {
-                end(listing, out);
-                *ret_end = true;
-                return STATUS_OK;
-            }
-            if (status == STATUS_OK)
-                status = log_bodies_load(listing->bodies, connection, listing->rows, error);
-        }
-        if (status == STATUS_OK)
-            status = write_rows(listing, connection, out, error);
+    while (status == STATUS_OK && !*ret_end && out->len < PIECE_BYTES) {
+        struct log_query_row row;
+        status = log_reader_next(listing->reader, connection, &row, ret_end, error);
+        if (status == STATUS_OK && *ret_end)
+            end(listing, out);
+        else if (status == STATUS_OK)
+            status = write_row(listing, connection, &row, out, error);
     }
     return status;
 }
@@ -123,8 +97,10 @@ enum status log_listing_one(struct connection *connection, const struct settings
     struct log_query_row row;
     enum status status = log_bodies_load(bodies, connection, rows, error);
     log_query_row_read(rows, 0, &row);
+    log_view_begin(&row, out);
     if (status == STATUS_OK)
-        status = write_row(bodies, connection, &row, out, error);
+        status = log_bodies_write(bodies, connection, &row, out, error);
+    log_view_end(&row, out);
     log_bodies_free(&bodies);
     return status;
 }

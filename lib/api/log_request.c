@@ -10,6 +10,16 @@
 #define TIME_MAX_BYTES 64
 #define NUMBER_MAX INT64_C(1000000000000)
 
+/* Where values come from. */
+struct source {
+    struct call *call;
+    log_request_get_fn *get;
+};
+
+static struct span get(const struct source *source, const char *name) {
+    return source->get(source->call, name);
+}
+
 /* ---- times ---- */
 
 /* The three digits of a fraction of a second that milliseconds leave out. */
@@ -45,85 +55,91 @@ bool log_request_time(struct span text, bool end, int64_t *ret_us) {
     return true;
 }
 
-static void read_time(struct call *call, const char *name, bool end, int64_t *ret_us) {
-    struct span text = call_query(call, name);
+static void read_time(const struct source *source, const char *name, bool end, int64_t *ret_us) {
+    struct span text = get(source, name);
     if (text.data && !log_request_time(text, end, ret_us))
-        call_field_error(call, name, "expected a date and time (ISO 8601, UTC without a zone), or a date");
+        call_field_error(source->call, name, "expected a date and time (ISO 8601, UTC without a zone), or a date");
 }
 
 /* ---- what rows ---- */
 
-static void read_text(struct call *call, const char *name, size_t max, struct span *ret_text) {
-    struct span text = call_query(call, name);
+static void read_text(const struct source *source, const char *name, size_t max, struct span *ret_text) {
+    struct span text = get(source, name);
     if (!text.data)
         return;
     if (text.len == 0 || text.len > max || utf8_valid_prefix(text) != text.len || memchr(text.data, '\0', text.len))
-        call_field_error(call, name, "expected a text of 1 to %zu bytes", max);
+        call_field_error(source->call, name, "expected a text of 1 to %zu bytes", max);
     else
         *ret_text = text;
 }
 
-static void read_delivery_status(struct call *call, struct span *ret_text) {
-    struct span text = call_query(call, "delivery_status");
+static void read_delivery_status(const struct source *source, struct span *ret_text) {
+    struct span text = get(source, "delivery_status");
     if (!text.data)
         return;
     if (span_is(text, "success") || span_is(text, "failed") || span_is(text, "cancelled"))
         *ret_text = text;
     else
-        call_field_error(call, "delivery_status", "expected one of success, failed, cancelled");
+        call_field_error(source->call, "delivery_status", "expected one of success, failed, cancelled");
 }
 
-/* 503, or 5xx. */
-static void read_status_code(struct call *call, struct log_filter *filter) {
-    struct span text = call_query(call, "status_code");
-    if (!text.data)
-        return;
+bool log_request_status(struct span text, int *ret_low, int *ret_high) {
     bool right = text.len == 3 && text.data[0] >= '1' && text.data[0] <= '5';
     bool all = right && (text.data[1] == 'x' || text.data[1] == 'X');
     for (size_t i = 1; i < 3 && right; i++)
         right = all ? text.data[i] == 'x' || text.data[i] == 'X' : text.data[i] >= '0' && text.data[i] <= '9';
-    if (!right) {
-        call_field_error(call, "status_code", "expected a status like 503, or a class like 5xx");
-        return;
-    }
+    if (!right)
+        return false;
     int low = (text.data[0] - '0') * 100;
     if (!all)
         low += (text.data[1] - '0') * 10 + (text.data[2] - '0');
-    filter->status_low = low;
-    filter->status_high = all ? low + 99 : low;
+    *ret_low = low;
+    *ret_high = all ? low + 99 : low;
+    return true;
 }
 
-static void read_flag(struct call *call, const char *name, int *ret_flag) {
-    struct span text = call_query(call, name);
+static void read_status_code(const struct source *source, struct log_filter *filter) {
+    struct span text = get(source, "status_code");
+    if (text.data && !log_request_status(text, &filter->status_low, &filter->status_high))
+        call_field_error(source->call, "status_code", "expected a status like 503, or a class like 5xx");
+}
+
+static void read_flag(const struct source *source, const char *name, int *ret_flag) {
+    struct span text = get(source, name);
     if (span_is(text, "true"))
         *ret_flag = 1;
     else if (span_is(text, "false"))
         *ret_flag = 0;
     else if (text.data)
-        call_field_error(call, name, "expected true or false");
+        call_field_error(source->call, name, "expected true or false");
 }
 
-static void read_batch(struct call *call, struct log_request *request, struct log_filter *filter) {
-    struct span text = call_query(call, "batch_id");
+static void read_batch(const struct source *source, struct log_request *request, struct log_filter *filter) {
+    struct span text = get(source, "batch_id");
     if (!text.data)
         return;
     if (uuid_parse(text, &request->batch_id) == STATUS_OK)
         filter->batch_id = &request->batch_id;
     else
-        call_field_error(call, "batch_id", "expected a uuid");
+        call_field_error(source->call, "batch_id", "expected a uuid");
 }
 
-static void read_filter(struct call *call, struct log_request *request, struct log_filter *filter) {
-    read_text(call, "event_type", TYPE_MAX_BYTES, &filter->event_type);
-    read_delivery_status(call, &filter->delivery_status);
-    read_text(call, "error_code", WORD_MAX_BYTES, &filter->error_code);
-    read_text(call, "event_id", EVENT_ID_MAX_BYTES, &filter->event_id);
-    read_status_code(call, filter);
-    read_flag(call, "given_up", &filter->given_up);
-    read_flag(call, "test", &filter->test);
-    read_batch(call, request, filter);
-    read_time(call, "start_date", false, &filter->from_us);
-    read_time(call, "end_date", true, &filter->until_us);
+void log_request_filter(struct call *call, log_request_get_fn *from, struct log_request *request,
+                        struct log_filter *ret_filter) {
+    const struct source source = {call, from};
+    struct log_filter *filter = ret_filter;
+    *filter = (struct log_filter){
+        .workspace_id = call->workspace_id, .given_up = -1, .test = -1, .from_us = INT64_MIN, .until_us = INT64_MAX};
+    read_text(&source, "event_type", TYPE_MAX_BYTES, &filter->event_type);
+    read_delivery_status(&source, &filter->delivery_status);
+    read_text(&source, "error_code", WORD_MAX_BYTES, &filter->error_code);
+    read_text(&source, "event_id", EVENT_ID_MAX_BYTES, &filter->event_id);
+    read_status_code(&source, filter);
+    read_flag(&source, "given_up", &filter->given_up);
+    read_flag(&source, "test", &filter->test);
+    read_batch(&source, request, filter);
+    read_time(&source, "start_date", false, &filter->from_us);
+    read_time(&source, "end_date", true, &filter->until_us);
 }
 
 /* ---- which of them, in what order ---- */
@@ -174,19 +190,17 @@ static void read_cursor(struct call *call, struct log_request *request, struct l
         query->after = &request->after;
 }
 
+static struct span call_query_of(struct call *call, const char *name) {
+    return call_query(call, name);
+}
+
 bool log_request_read(struct call *call, struct log_request *request, struct log_query_settings *ret_query) {
     static const char *const QUERY[] = {"event_type", "delivery_status", "start_date", "end_date",    "order_by",
                                         "limit",      "offset",          "event_id",   "status_code", "error_code",
                                         "batch_id",   "given_up",        "test",       "cursor",      NULL};
-    struct log_query_settings query = {
-        .filter = {.workspace_id = call->workspace_id,
-                   .given_up = -1,
-                   .test = -1,
-                   .from_us = INT64_MIN,
-                   .until_us = INT64_MAX},
-    };
+    struct log_query_settings query = {.offset = 0};
     call_check_query(call, QUERY);
-    read_filter(call, request, &query.filter);
+    log_request_filter(call, call_query_of, request, &query.filter);
     read_order(call, &query);
     read_number(call, "limit", &query.limit);
     read_number(call, "offset", &query.offset);

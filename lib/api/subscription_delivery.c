@@ -1,4 +1,5 @@
 #include "api/subscription_delivery.h"
+#include "api/email_address.h"
 #include "api/subscription_filter.h"
 #include <jansson.h>
 #include <math.h>
@@ -71,43 +72,10 @@ static void read_filter(struct call *call, struct subscription_row *row, const c
         call_field_error(call, name, "%s", error.text);
 }
 
-static bool in_local_part(char c) {
-    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
-           (c != '\0' && strchr(".!#$%&'*+-/=?^_`{|}~", c));
-}
-
-static bool in_label(char c) {
-    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
-}
-
-/* Words of the characters, with single points between them and none at an end. */
-static bool is_dotted(struct span text, bool (*takes)(char)) {
-    if (text.len == 0 || text.data[0] == '.' || text.data[text.len - 1] == '.')
-        return false;
-    for (size_t i = 0; i < text.len; i++) {
-        if (text.data[i] != '.' && !takes(text.data[i]))
-            return false;
-        if (text.data[i] == '.' && text.data[i - 1] == '.')
-            return false;
-    }
-    return true;
-}
-
-/* An address as RFC 5321 has it, without quoted local parts and address literals: whether somebody reads it is for the
- * mail server to say. */
-static bool is_email(struct span text) {
-    const char *at = text.data ? memchr(text.data, '@', text.len) : NULL;
-    if (!at || text.len > SUBSCRIPTION_MAX_EMAIL_BYTES)
-        return false;
-    struct span local = {text.data, (size_t)(at - text.data)};
-    struct span domain = {at + 1, text.len - local.len - 1};
-    return local.len <= 64 && is_dotted(local, in_local_part) && is_dotted(domain, in_label);
-}
-
 static void read_email(struct call *call, struct subscription_row *row, const char *name, const json_t *value) {
     if (json_is_null(value))
         row->notify_email = SPAN_NONE;
-    else if (is_email(text_of(value)))
+    else if (email_address_valid(text_of(value)))
         row->notify_email = text_of(value);
     else
         call_field_error(call, name, "expected an e-mail address such as ops@example.com, or null");

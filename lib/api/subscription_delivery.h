@@ -9,7 +9,6 @@
 
 #define SUBSCRIPTION_MIN_WAIT_MS 1000 /* of delay_seconds and batch_max_wait_seconds */
 #define SUBSCRIPTION_MAX_RATE_PER_SECOND 100000
-#define SUBSCRIPTION_MAX_EMAIL_BYTES 254
 
 /* Reads one of them. False: the name is another field's. Complains with call_field_error. */
 bool subscription_delivery_read(struct call *call, struct subscription_row *row, const char *name,
