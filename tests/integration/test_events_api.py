@@ -491,6 +491,8 @@ def test_erasing(installation, receiver, scene, wait_until):
     assert (closer["members"], closer["member_bytes"]) == (members["n"], members["bytes"]) and members["n"] == 2
     # Again is fine. The others are as they were.
     assert installation.api.delete(path(key)).status == 204
+    [told] = installation.api.get("/api/v1/workspaces/w1/audit?action=event.erased").json["audit"]
+    assert (told["target"], told["before"], told["after"]) == (key, {"event_id": "order-1", "event_type": before["event_type"]}, None)
     assert looked_up(installation, "order-1") == found
     other = looked_up(installation, "order-2")
     assert other["payload"] == {"amount": 1} and fate(other, scene["gathers"])[2] == "batched"

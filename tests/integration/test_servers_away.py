@@ -78,6 +78,7 @@ def test_kafka_stops_and_starts_during_load_nothing_is_lost_or_sent_twice(postgr
         before = dispatch.resident_bytes()
         getattr(private_kafka, how)()
         dispatch.wait_log("Kafka is away")
+        wait_until(lambda: not dispatch.is_ready(), 5, what="it says that it is not ready")
         assert dispatch.resident_bytes() - before < 100 * 1024 * 1024
         private_kafka.start()
         mark = len(tally)
