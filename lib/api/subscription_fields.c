@@ -124,6 +124,15 @@ static void read_enabled(struct reading *reading, const char *name, const json_t
     reading->change->enabled = json_is_true(value);
 }
 
+static void read_asymmetric(struct reading *reading, const char *name, const json_t *value) {
+    if (!json_is_boolean(value)) {
+        call_field_error(reading->call, name, "expected true or false");
+        return;
+    }
+    reading->change->gave_asymmetric = true;
+    reading->change->asymmetric = json_is_true(value);
+}
+
 static void read_type(struct reading *reading, const char *name, const json_t *value) {
     static const char *const TYPES[] = {"SEASALT", "ZAPIER", NULL};
     read_word(reading, name, value, TYPES, &reading->row->type);
@@ -145,6 +154,10 @@ struct span subscription_fields_read_secret(struct call *call, const struct json
     buffer_init(&key, 1024);
     if (!json_is_string(value))
         call_field_error(call, "secret", "expected a text; leave it out to have one made");
+    else if (span_has_prefix(text_of(value), SPAN_LITERAL("whsk_")) ||
+             span_has_prefix(text_of(value), SPAN_LITERAL("whpk_")))
+        call_field_error(call, "secret",
+                         "this is a key of asymmetric signatures, not a secret; asymmetric: true has a pair made");
     else if (signature_key(text_of(value), &key, &error) != STATUS_OK)
         call_field_error(call, "secret", "%s", error.text);
     else
@@ -274,6 +287,7 @@ static const struct {
     {"name", read_name, ON_CREATE | ON_CHANGE},
     {"headers", read_headers, ON_CREATE | ON_CHANGE},
     {"secret", read_secret, ON_CREATE | ON_CHANGE},
+    {"asymmetric", read_asymmetric, ON_CREATE | ON_CHANGE},
     {"signature_style", read_style, ON_CREATE | ON_CHANGE},
     {"signature_header", read_signature_header, ON_CREATE | ON_CHANGE},
     {"payload_format", read_format, ON_CREATE | ON_CHANGE},
@@ -296,6 +310,7 @@ static const struct {
     {"disabled_reason", NULL, 0},
     {"failing_since", NULL, 0},
     {"last_success_at", NULL, 0},
+    {"public_key", NULL, 0},
 };
 #define FIELD_COUNT (sizeof(FIELDS) / sizeof(*FIELDS))
 

@@ -11,7 +11,7 @@ struct subscription_change {
     bool create;
     struct span secret;           /* SPAN_NONE: not given */
     const struct json_t *headers; /* NULL: not given; an object, or null to have none */
-    bool gave_format, gave_template, gave_enabled, enabled;
+    bool gave_format, gave_template, gave_enabled, enabled, gave_asymmetric, asymmetric;
 };
 
 /* Reads the fields of call->json into row, which holds the row as it is, or, with change->create, the defaults. The

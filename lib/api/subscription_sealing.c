@@ -33,6 +33,18 @@ static void seal_headers(struct call *call, struct subscription_row *row, const 
     json_decref(headers);
 }
 
+/* Ed25519 has a place in the header webhook-signature alone. */
+static void check_asymmetric(struct call *call, const struct subscription_row *row, bool asymmetric, bool given) {
+    if (!asymmetric || span_is(row->signature_style, "standard") || span_is(row->signature_style, "both"))
+        return;
+    if (given)
+        call_field_error(call, "asymmetric", "goes with the signature styles standard and both alone");
+    else
+        call_field_error(call, "signature_style",
+                         "the subscription is asymmetric, which goes with standard and both alone; "
+                         "asymmetric: false ends that");
+}
+
 /* The same for secrets; who signs has one. */
 static enum status seal_secrets(struct call *call, struct subscription_row *row,
                                 const struct subscription_change *change, struct json_t **ret_secrets,
@@ -41,11 +53,20 @@ static enum status seal_secrets(struct call *call, struct subscription_row *row,
     bool signs = !span_is(row->signature_style, "none");
     enum status status =
         subscription_secrets_open(call->keyring, &row->id, row->sealed_secrets, now_ms, ret_secrets, error);
-    if (status == STATUS_OK && (change->secret.data || (signs && json_array_size(*ret_secrets) == 0))) {
+    if (status != STATUS_OK)
+        return status;
+    bool asymmetric = change->gave_asymmetric ? change->asymmetric : subscription_secrets_asymmetric(*ret_secrets);
+    check_asymmetric(call, row, asymmetric, change->gave_asymmetric);
+    if (call->errors)
+        return STATUS_OK;
+    bool changed = change->secret.data || (signs && json_array_size(*ret_secrets) == 0);
+    if (changed)
         subscription_secrets_put(*ret_secrets, change->secret, now_ms, 0);
+    if (change->gave_asymmetric)
+        changed |= subscription_secrets_set_asymmetric(*ret_secrets, asymmetric);
+    if (changed)
         row->sealed_secrets = subscription_secrets_seal(call->keyring, &row->id, *ret_secrets, call->arena);
-    }
-    return status;
+    return STATUS_OK;
 }
 
 enum status subscription_seal_change(struct call *call, struct subscription_row *row,

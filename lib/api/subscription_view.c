@@ -1,5 +1,6 @@
 #include "api/subscription_view.h"
 #include "api/subscription_headers.h"
+#include "api/subscription_secrets.h"
 #include "base/clock.h"
 #include "core/log.h"
 #include "store/sealing.h"
@@ -126,6 +127,9 @@ struct json_t *subscription_view(const struct keyring *keyring, const struct sub
     json_object_set_new(view, "failing_since", time_or_null(row->failing_since_ms));
     json_object_set_new(view, "last_success_at", time_or_null(row->last_success_at_ms));
     json_object_set_new(view, "headers", headers_json(keyring, row));
+    json_t *public_key = subscription_secrets_sealed_public_key(keyring, &row->id, row->sealed_secrets);
+    json_object_set_new(view, "asymmetric", json_boolean(json_is_string(public_key)));
+    json_object_set_new(view, "public_key", public_key);
     json_object_set_new(view, "signature_style", text_or_null(row->signature_style));
     json_object_set_new(view, "signature_header", text_or_null(row->signature_header));
     json_object_set_new(view, "payload_format", text_or_null(row->payload_format));

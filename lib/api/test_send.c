@@ -45,6 +45,8 @@ static enum status take_secrets(struct call *call, const struct test_send *send,
     while (spec->secret_count < json_array_size(secrets) && spec->secret_count < TEST_WEBHOOK_MAX_SECRETS) {
         const json_t *one = json_array_get(secrets, spec->secret_count);
         spec->secrets[spec->secret_count++] = text_in_arena(call, json_object_get(one, "secret"));
+        if (json_is_string(json_object_get(one, "key")))
+            spec->keys[spec->key_count++] = text_in_arena(call, json_object_get(one, "key"));
     }
     json_decref(opened);
     return STATUS_OK;
@@ -106,6 +108,8 @@ bool test_send_make(struct call *call, struct test_send *send) {
         status = test_webhook_make(&spec, call->arena, &send->webhook, &error);
     for (size_t i = 0; i < spec.secret_count; i++)
         explicit_bzero((char *)spec.secrets[i].data, spec.secrets[i].len);
+    for (size_t i = 0; i < spec.key_count; i++)
+        explicit_bzero((char *)spec.keys[i].data, spec.keys[i].len);
     result_free(&names);
     if (status != STATUS_OK)
         call_failed(call, status, &error);

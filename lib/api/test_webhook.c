@@ -97,6 +97,12 @@ static enum status sign(const struct test_webhook_spec *spec, struct test_webhoo
     enum status status = signer_new(spec->secrets, spec->secret_count, &signer, error);
     if (status != STATUS_OK)
         return status;
+    for (size_t i = 0; i < spec->key_count && status == STATUS_OK; i++)
+        status = signer_add_key(signer, spec->keys[i], error);
+    if (status != STATUS_OK) {
+        signer_free(&signer);
+        return status;
+    }
     if (style != SIGNATURE_HEX) {
         buffer_text(line, "webhook-signature: ");
         signer_standard(signer, webhook->id, spec->now_ms / 1000, webhook->body, line);

@@ -9,7 +9,7 @@
 #include "net/client.h"
 
 #define TEST_WEBHOOK_MAX_HEADERS 48
-#define TEST_WEBHOOK_MAX_SECRETS 5
+#define TEST_WEBHOOK_MAX_SECRETS 5 /* and private keys */
 
 /* What it is made from; borrowed. */
 struct test_webhook_spec {
@@ -25,6 +25,8 @@ struct test_webhook_spec {
     bool batched;                                  /* an array of one */
     struct span secrets[TEST_WEBHOOK_MAX_SECRETS]; /* newest first */
     size_t secret_count;
+    struct span keys[TEST_WEBHOOK_MAX_SECRETS]; /* private keys of asymmetric signatures, newest first */
+    size_t key_count;
     const struct span *own_headers; /* "name: value" */
     size_t own_header_count;
 };

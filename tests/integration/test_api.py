@@ -195,6 +195,44 @@ def test_every_field_comes_back_and_is_stored(database_only, api):
     assert (row["headers"], row["timeout_ms"], row["retry_schedule_ms"]) == (None, None, [])
 
 
+def test_a_key_pair_is_made_kept_rotated_and_thrown_away(database_only, api):
+    plain = created(api)
+    assert (plain["asymmetric"], plain["public_key"]) == (False, None)
+    made = created(api, asymmetric=True, signature_style="both")
+    assert made["asymmetric"] is True and re.fullmatch(r"whpk_[A-Za-z0-9+/]{43}=", made["public_key"])
+    shown = api.get(one(made)).json
+    assert (shown["asymmetric"], shown["public_key"]) == (True, made["public_key"])
+    assert {row["public_key"] for row in api.get(ALL.format("w1")).json["subscriptions"]} == {None, made["public_key"]}
+    # What else changes leaves the pair alone, the secret too; a style without room for it is refused.
+    again = api.patch(one(made), {"updated_by": "u", "secret": "another secret", "asymmetric": True, "name": "n"})
+    assert again.json["public_key"] == made["public_key"]
+    for style in ("hex", "none"):
+        refused = api.patch(one(made), {"updated_by": "u", "signature_style": style})
+        assert refused.status == 422 and refused.json["errors"][0]["field"] == "signature_style"
+        refused = api.patch(one(plain), {"updated_by": "u", "signature_style": style, "asymmetric": True})
+        assert refused.status == 422 and refused.json["errors"][0]["field"] == "asymmetric"
+    assert api.get(one(plain)).json["signature_style"] == "standard"
+    rotated = api.post(one(made) + "/secret/rotate").json
+    assert rotated["public_key"] not in (None, made["public_key"])
+    assert [(old["secret"], old["public_key"]) for old in rotated["previous"]] == [("another secret", made["public_key"])]
+    assert api.get(one(made)).json["public_key"] == rotated["public_key"]
+    # Off, also with a style that has no room for it; on again, it is another pair.
+    off = api.patch(one(made), {"updated_by": "u", "signature_style": "hex", "asymmetric": False})
+    assert off.status == 200 and (off.json["asymmetric"], off.json["public_key"]) == (False, None)
+    secrets = api.get(one(made) + "/secret").json
+    assert secrets["secret"] == rotated["secret"] and secrets["public_key"] is None
+    assert [old["public_key"] for old in secrets["previous"]] == [None]
+    on = api.patch(one(made), {"updated_by": "u", "signature_style": "standard", "asymmetric": True}).json
+    assert on["public_key"] not in (None, made["public_key"], rotated["public_key"])
+    # Nowhere a private one, and nothing unsealed in the database.
+    for text in (json.dumps(made), json.dumps(rotated), json.dumps(on), api.get(one(made) + "/secret").text,
+                 api.get("/api/v1/workspaces/w1/audit").text):
+        assert "whsk_" not in text
+    dump = json.dumps(database_only.db.rows("SELECT * FROM subscriptions") + database_only.db.rows("SELECT * FROM audit"),
+                      default=str)
+    assert "whsk_" not in dump and b"whsk_".hex() not in dump
+
+
 def test_a_template_makes_the_format_custom(api):
     made = created(api, payload_template={"what": "{{event_type}}", "data": "{{payload}}"})
     assert made["payload_format"] == "custom"
@@ -350,7 +388,7 @@ def test_a_list_longer_than_a_page_has_each_once(database_only, api):
 def test_a_secret_is_shown_on_creation_and_by_its_own_route_only(api):
     made = created(api)
     assert re.fullmatch(r"whsec_[A-Za-z0-9+/]{43}=", made["secret"])
-    assert api.get(one(made) + "/secret").json == {"secret": made["secret"], "previous": []}
+    assert api.get(one(made) + "/secret").json == {"secret": made["secret"], "public_key": None, "previous": []}
     assert "secret" not in api.get(one(made)).json
     assert made["secret"] not in api.get(ALL.format("w1")).text
     changed = api.patch(one(made), {"updated_by": "u", "secret": "my own secret"})
@@ -376,7 +414,7 @@ def test_rotation_keeps_the_former_secret_for_a_day(api):
 
 def test_who_does_not_sign_has_no_secret_until_it_does(api):
     made = created(api, signature_style="none")
-    assert made["secret"] is None and api.get(one(made) + "/secret").json == {"secret": None, "previous": []}
+    assert made["secret"] is None and api.get(one(made) + "/secret").json == {"secret": None, "public_key": None, "previous": []}
     assert api.patch(one(made), {"updated_by": "u", "signature_style": "hex"}).status == 200
     assert api.get(one(made) + "/secret").json["secret"].startswith("whsec_")
 
@@ -424,6 +462,11 @@ WRONG = [
     ({"secret": "whsec_%%%"}, "secret", "base64"),
     ({"secret": None}, "secret", ""),
     ({"signature_style": "md5"}, "signature_style", "standard, hex, both, none"),
+    ({"secret": "whsk_" + "A" * 88}, "secret", "asymmetric: true has a pair made"),
+    ({"asymmetric": "yes"}, "asymmetric", "true or false"),
+    ({"asymmetric": True, "signature_style": "hex"}, "asymmetric", "standard and both"),
+    ({"asymmetric": True, "signature_style": "none"}, "asymmetric", "standard and both"),
+    ({"public_key": "whpk_" + "A" * 44}, "public_key", "can't be set"),
     ({"signature_header": "a b"}, "signature_header", ""),
     ({"signature_header": "webhook-id"}, "signature_header", "hookcast"),
     ({"signature_header": "X-Same", "headers": {"x-same": "1"}}, "signature_header", "headers"),

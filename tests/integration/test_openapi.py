@@ -169,6 +169,10 @@ def before_call(context, case, kwargs):
         body.pop("schema", None)
     if positive and case.path.endswith("/republish") and "value" in body:
         body["value"] = {"workspace_id": "w1", "payload": body["value"]}
+    if positive and body.get("asymmetric"):
+        body.setdefault("signature_style", "standard")
+    if positive and body.get("signature_style") in ("hex", "none"):
+        body.setdefault("asymmetric", False)
     events = case.body if isinstance(case.body, list) else [case.body]
     if positive and case.path.endswith("/events"):
         for event in filter(lambda one: isinstance(one, dict), events):

@@ -64,7 +64,8 @@ static void test_the_printed_fields_come_first(void **state) {
     struct keyring *keyring = keyring_of("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
     struct subscription_row row = full_row();
     assert_view(keyring, &row,
-                PRINTED "\"headers\":null,\"signature_style\":\"standard\",\"signature_header\":null,"
+                PRINTED "\"headers\":null,\"asymmetric\":false,\"public_key\":null,\"signature_style\":\"standard\","
+                        "\"signature_header\":null,"
                         "\"payload_format\":\"seanotify\",\"payload_template\":null,\"timeout_seconds\":null,"
                         "\"retry_schedule\":null,\"max_in_flight\":null," IMMEDIATE);
     keyring_free(&keyring);
@@ -85,7 +86,8 @@ static void test_values_and_headers(void **state) {
     row.retry_ms[0] = 1000;
     row.retry_ms[1] = 250;
     assert_view(keyring, &row,
-                PRINTED "\"headers\":{\"X-A\":\"1\",\"X-Token\":\"***\"},\"signature_style\":\"standard\","
+                PRINTED "\"headers\":{\"X-A\":\"1\",\"X-Token\":\"***\"},\"asymmetric\":false,\"public_key\":null,"
+                        "\"signature_style\":\"standard\","
                         "\"signature_header\":null,\"payload_format\":\"seanotify\",\"payload_template\":null,"
                         "\"timeout_seconds\":2.5,\"retry_schedule\":[1,0.25],\"max_in_flight\":7," IMMEDIATE);
     bool wrong = false;

@@ -84,6 +84,26 @@ static void test_a_standard_one(void **state) {
     assert_false(span_equal(again.id, webhook.id));
 }
 
+static void test_an_asymmetric_one(void **state) {
+    (void)state;
+    struct test_webhook_spec spec = plain_spec();
+    struct buffer key, public;
+    uint8_t bytes[ED25519_PUBLIC_BYTES];
+    buffer_init(&key, 256);
+    buffer_init(&public, 256);
+    signature_new_key(&key);
+    assert_int_equal(signature_public_key(buffer_view(&key), &public, &error), STATUS_OK);
+    assert_int_equal(signature_read_public_key(buffer_view(&public), bytes, &error), STATUS_OK);
+    spec.keys[spec.key_count++] = buffer_view(&key);
+    struct test_webhook webhook = make(&spec);
+    struct span signatures = header(&webhook, "webhook-signature");
+    assert_true(span_has_prefix(signatures, SPAN_LITERAL("v1,")));
+    assert_true(signature_verify_asymmetric(bytes, webhook.id, NOW_MS / 1000, webhook.body, signatures));
+    assert_false(signature_verify_asymmetric(bytes, webhook.id, NOW_MS / 1000 + 1, webhook.body, signatures));
+    buffer_deinit(&key);
+    buffer_deinit(&public);
+}
+
 static void test_styles(void **state) {
     (void)state;
     struct test_webhook_spec spec = plain_spec();
@@ -172,7 +192,7 @@ static void test_what_can_not_be_made(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_a_standard_one),           TEST(test_styles),
+        TEST(test_a_standard_one),           TEST(test_an_asymmetric_one), TEST(test_styles),
         TEST(test_a_batch_of_one),           TEST(test_own_headers_come_last_and_are_told_apart),
         TEST(test_what_a_body_is_made_from), TEST(test_what_can_not_be_made),
     };
