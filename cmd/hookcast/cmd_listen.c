@@ -16,6 +16,7 @@
 enum {
     OPTION_LISTEN,
     OPTION_SECRET,
+    OPTION_PUBLIC_KEY,
     OPTION_SIGNATURE_HEADER,
     OPTION_STATUS,
     OPTION_DELAY,
@@ -29,7 +30,8 @@ struct listen {
     struct loop *loop;
     struct server *server;
     struct loop_timer *end;
-    struct signer *signer; /* NULL: nothing is checked */
+    struct signer *signer; /* NULL: no secret is known */
+    struct listen_keys keys;
     const char *signature_header;
     int64_t status;
     int64_t delay_ms;
@@ -107,24 +109,28 @@ static bool parse_seconds(struct span text, int64_t *ret_seconds) {
     return true;
 }
 
+/* By each of what is known: a secret, and a public key. */
 static bool standard_is_right(const struct listen *listen, const struct request *request, struct span header) {
-    struct span id = request_header(request, "webhook-id");
+    struct span id = request_header(request, "webhook-id"), body = request_body(request);
     int64_t timestamp_s;
-    return id.data && parse_seconds(request_header(request, "webhook-timestamp"), &timestamp_s) &&
-           signer_verify_standard(listen->signer, id, timestamp_s, request_body(request), header);
+    if (!id.data || !parse_seconds(request_header(request, "webhook-timestamp"), &timestamp_s))
+        return false;
+    if (listen->signer && !signer_verify_standard(listen->signer, id, timestamp_s, body, header))
+        return false;
+    return !listen->keys.count || listen_keys_verify(&listen->keys, id, timestamp_s, body, header);
 }
 
 /* Every signature that is there must be right. */
 static const char *judge_signature(const struct listen *listen, const struct request *request) {
     struct span standard = request_header(request, "webhook-signature");
     struct span hex = listen->signature_header ? request_header(request, listen->signature_header) : SPAN_NONE;
-    if (!listen->signer)
+    if (!listen->signer && !listen->keys.count)
         return "not checked";
-    if (!standard.data && !hex.data)
+    if (!standard.data && (!hex.data || listen->keys.count))
         return "MISSING";
     if (standard.data && !standard_is_right(listen, request, standard))
         return "WRONG";
-    if (hex.data && !signer_verify_hex(listen->signer, request_body(request), hex))
+    if (hex.data && listen->signer && !signer_verify_hex(listen->signer, request_body(request), hex))
         return "WRONG";
     return "ok";
 }
@@ -235,6 +241,8 @@ static enum status read_options(struct listen *listen, const struct settings_opt
         status = read_number(&options[OPTION_COUNT], 1, INT64_MAX, &listen->stop_after, error);
     if (status == STATUS_OK && options[OPTION_SECRET].value)
         status = listen_signer_new(options[OPTION_SECRET].value, &listen->signer, error);
+    if (status == STATUS_OK && options[OPTION_PUBLIC_KEY].value)
+        status = listen_keys_read(options[OPTION_PUBLIC_KEY].value, &listen->keys, error);
     return status;
 }
 
@@ -286,6 +294,7 @@ struct command *cmd_listen(void) {
     static struct settings_option options[] = {
         [OPTION_LISTEN] = {"listen", "ADDRESS", "where to listen (127.0.0.1:9000); port 0 takes a free one", NULL},
         [OPTION_SECRET] = {"secret", "SECRET", "checks signatures with it; several with commas", NULL},
+        [OPTION_PUBLIC_KEY] = {"public-key", "KEY", "checks asymmetric signatures with it; several with commas", NULL},
         [OPTION_SIGNATURE_HEADER] = {"signature-header", "NAME", "the header that holds a hex signature", NULL},
         [OPTION_STATUS] = {"status", "N", "the answer's status (200)", NULL},
         [OPTION_DELAY] = {"delay", "TIME", "answers after so long, like 200ms", NULL},
@@ -301,7 +310,7 @@ struct command *cmd_listen(void) {
                 .arguments = "",
                 .summary = "receives webhooks for development and shows what arrives",
                 .text = "Prints one line for each webhook: time, event type, webhook-id, whether its signature is ok,\n"
-                        "WRONG, MISSING or not checked (no --secret), size, and the answer.\n",
+                        "WRONG, MISSING or not checked (neither --secret nor --public-key), size, and the answer.\n",
                 .options = options,
                 .option_count = sizeof(options) / sizeof(*options),
             },
