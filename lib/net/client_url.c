@@ -29,15 +29,27 @@ static enum status take_scheme(CURLU *url, bool allow_http, struct error *error)
     return status;
 }
 
-static enum status take_host(CURLU *url, struct client_url *ret_parts, struct error *error) {
+static bool has_beyond_ascii(const char *text) {
+    for (; *text; text++)
+        if ((unsigned char)*text >= 0x80)
+            return true;
+    return false;
+}
+
+static enum status take_host(CURLU *url, const char *text, struct client_url *ret_parts, struct error *error) {
     char *host = NULL;
-    if (curl_url_get(url, CURLUPART_HOST, &host, 0) != CURLUE_OK || !*host) {
+    const char *authority = strstr(text, "://");
+    bool missing = !authority || authority[3] == '/'; /* of https:///x curl would take x for the host */
+    if (missing || curl_url_get(url, CURLUPART_HOST, &host, 0) != CURLUE_OK || !*host) {
         curl_free(host);
         return error_set(error, STATUS_INVALID, "the URL has no host");
     }
     enum status status = STATUS_OK;
     if (strlen(host) >= sizeof(ret_parts->host)) {
         status = error_set(error, STATUS_INVALID, "the host is longer than 255 bytes");
+    } else if (has_beyond_ascii(host)) {
+        /* curl would translate it in the language of the process, and refuse it in any other. */
+        status = error_set(error, STATUS_INVALID, "the host has letters beyond ASCII; write it in its xn--… form");
     } else {
         struct in_addr ignored;
         snprintf(ret_parts->host, sizeof(ret_parts->host), "%s", host);
@@ -46,6 +58,15 @@ static enum status take_host(CURLU *url, struct client_url *ret_parts, struct er
     }
     curl_free(host);
     return status;
+}
+
+static enum status check_port(CURLU *url, struct error *error) {
+    char *port = NULL;
+    if (curl_url_get(url, CURLUPART_PORT, &port, 0) != CURLUE_OK)
+        return STATUS_OK;
+    bool zero = port[strspn(port, "0")] == '\0';
+    curl_free(port);
+    return zero ? error_set(error, STATUS_INVALID, "the port is 0") : STATUS_OK;
 }
 
 enum status client_url_parse(const char *text, bool allow_http, struct client_url *ret_parts, struct error *error) {
@@ -71,7 +92,9 @@ enum status client_url_parse(const char *text, bool allow_http, struct client_ur
     else
         status = take_scheme(url, allow_http, error);
     if (status == STATUS_OK)
-        status = take_host(url, &parts, error);
+        status = take_host(url, text, &parts, error);
+    if (status == STATUS_OK)
+        status = check_port(url, error);
     curl_url_cleanup(url);
     if (status == STATUS_OK)
         *ret_parts = parts;

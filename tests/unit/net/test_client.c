@@ -201,6 +201,13 @@ static void test_bad_urls(void **state) {
         {"http://exa mple.com/", "space"},
         {"http://example.com/\r\nX: y", "control character"},
         {"http://example.com:99999/", "not a URL"},
+        {"http://example.com:0/", "port is 0"},
+        {"http:///example.com/", "no host"},
+        {"http:/example.com/", "no host"},
+        {"http://b\xc3\xbc"
+         "cher.example/",
+         "xn--"},
+        {"http://b%C3%BCcher.example/", "xn--"},
     };
     for (size_t i = 0; i < sizeof(URLS) / sizeof(*URLS); i++) {
         struct answer answer = ask(URLS[i][0], 1000);
