@@ -1,5 +1,6 @@
-/* Rounds: every table is looked at four times a second, and at once again while there is more. A failure costs the
- * round; what was told of health is kept for the next one, up to a bound, since every lane tells again. */
+/* Rounds: every table is looked at four times a second, and at once again while there is more. Without PostgreSQL a
+ * round ends; what was told of health is kept for the next one, up to a bound, since every lane tells again. A step
+ * that the database refuses has a pause, and keeps no other from its work. */
 #include "dispatch/jobs.h"
 #include "base/clock.h"
 #include "base/memory.h"
@@ -11,6 +12,7 @@
 #define CALL_TIMEOUT_MS 60000
 #define RETRY_FIRST_MS 100
 #define RETRY_LONGEST_MS 2000
+#define REFUSED_PAUSE_MS 5000
 
 static void on_messages(void *ctx, struct queue_node *first) {
     struct jobs *jobs = ctx;
@@ -29,14 +31,41 @@ static enum status open_connection(struct jobs *jobs, struct error *error) {
     return status;
 }
 
-static enum status do_round(struct jobs *jobs, bool *ret_more, struct error *error) {
-    static enum status (*const STEPS[])(struct jobs *, bool *, struct error *) = {
-        jobs_health, jobs_outbox, jobs_resend, jobs_rollup, jobs_erase, jobs_sightings};
+typedef enum status step_fn(struct jobs *jobs, bool *ret_more, struct error *error);
+
+static const struct {
+    const char *what;
+    step_fn *run;
+} STEPS[JOBS_STEPS] = {
+    {"health", jobs_health},        {"operational events", jobs_outbox},
+    {"sending again", jobs_resend}, {"counting", jobs_rollup},
+    {"erasing", jobs_erase},        {"event types", jobs_sightings},
+};
+
+/* Said once when it begins and once when it is over. */
+static void note_refusal(struct jobs *jobs, int step, enum status status, const struct error *error) {
+    bool refused = status != STATUS_OK;
+    if (refused && !jobs->steps[step].refused)
+        log_warn("jobs", "a job is refused by PostgreSQL; the others go on", LOG_TEXT("job", STEPS[step].what),
+                 LOG_TEXT("error", error->text));
+    else if (!refused && jobs->steps[step].refused)
+        log_info("jobs", "a job works again", LOG_TEXT("job", STEPS[step].what));
+    jobs->steps[step].refused = refused;
+    jobs->steps[step].again_at_ms = refused ? clock_mono_ms() + REFUSED_PAUSE_MS : 0;
+}
+
+enum status jobs_round(struct jobs *jobs, bool *ret_more, struct error *error) {
     enum status status = open_connection(jobs, error);
-    for (size_t i = 0; i < sizeof(STEPS) / sizeof(STEPS[0]) && status == STATUS_OK; i++) {
-        status = STEPS[i](jobs, ret_more, error);
-        if (status == STATUS_CONFLICT)
+    for (int step = 0; step < JOBS_STEPS && status == STATUS_OK; step++) {
+        if (clock_mono_ms() < jobs->steps[step].again_at_ms)
+            continue;
+        status = STEPS[step].run(jobs, ret_more, error);
+        if (status == STATUS_CONFLICT) {
             status = STATUS_OK;
+        } else if (status != STATUS_UNAVAILABLE && connection_is_open(jobs->connection)) {
+            note_refusal(jobs, step, status, error);
+            status = STATUS_OK;
+        }
     }
     return status;
 }
@@ -55,7 +84,7 @@ static void on_timer(void *ctx) {
     struct jobs *jobs = ctx;
     struct error error = {""};
     bool more = false;
-    if (do_round(jobs, &more, &error) != STATUS_OK) {
+    if (jobs_round(jobs, &more, &error) != STATUS_OK) {
         away(jobs, &error);
         loop_timer_start(jobs->timer, jobs->retry_pause_ms);
         return;

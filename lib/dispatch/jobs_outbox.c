@@ -235,7 +235,7 @@ static enum status bring_some(struct bringing *bringing, const struct result *ta
     struct connection *connection = bringing->jobs->connection;
     enum status status = partitions_read_bounds(connection, &bringing->days, error);
     if (status != STATUS_OK)
-        return status;
+        return status == STATUS_NOT_FOUND ? STATUS_CONFLICT : status; /* the recorder makes the days */
     bringing->matching = roster_begin(bringing->jobs->settings.roster);
     int count = 0;
     while (count < result_rows(taken) && bringing->deliveries < DELIVERIES_MAX) {

@@ -8,6 +8,8 @@
 #include "db/connection.h"
 #include "dispatch/jobs.h"
 
+#define JOBS_STEPS 6
+
 struct jobs {
     struct jobs_settings settings;
     struct loop *loop;
@@ -15,7 +17,11 @@ struct jobs {
     struct loop_timer *timer;
     struct connection *connection;
     bool away; /* said so in the log */
-    int64_t retry_at_ms, retry_pause_ms;
+    int64_t retry_pause_ms;
+    struct {
+        bool refused;        /* said so in the log */
+        int64_t again_at_ms; /* monotonic; 0: at once */
+    } steps[JOBS_STEPS];
     struct event_rules rules;
     struct queue_batch health; /* told and not written yet: struct health_message */
     int64_t health_count;
@@ -37,6 +43,9 @@ struct jobs {
         int64_t looked_at_ms, purged_at_ms; /* monotonic; 0: not yet */
     } erase;
 };
+
+/* One look at everything. STATUS_UNAVAILABLE: PostgreSQL is away. */
+MUST_USE enum status jobs_round(struct jobs *jobs, bool *ret_more, struct error *error);
 
 /* Each does a bounded piece of what there is to do; *ret_more: there is more at once. STATUS_CONFLICT: somebody else
  * has a lock; the next round tries again. */

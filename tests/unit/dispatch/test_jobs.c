@@ -180,6 +180,30 @@ static void test_rows_of_others(void **state) {
     expect_sql("SELECT count(*) FROM schedule", "2");
 }
 
+/* What the database refuses keeps nothing else from being done. */
+static void test_what_is_refused_keeps_nothing_else(void **state) {
+    (void)state;
+    bool more = false;
+    subscribe(1);
+    tell(1);
+    pg_fixture_exec(connection, "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+                                "$$ BEGIN RAISE EXCEPTION 'not today'; END $$");
+    pg_fixture_exec(connection, "CREATE TRIGGER refuse BEFORE INSERT ON schedule EXECUTE FUNCTION refuse()");
+    pg_fixture_exec(connection, "INSERT INTO workspaces (id, erased_at) VALUES ('gone', now() - interval '1 hour')");
+    ok(jobs_round(jobs, &more, &error));
+    expect_sql("SELECT count(*) FROM outbox", "1");
+    expect_sql("SELECT count(*) FROM workspaces WHERE id = 'gone'", "0");
+    assert_true(jobs->steps[1].refused && jobs->steps[1].again_at_ms > clock_mono_ms());
+    pg_fixture_exec(connection, "DROP TRIGGER refuse ON schedule");
+    ok(jobs_round(jobs, &more, &error));
+    expect_sql("SELECT count(*) FROM outbox", "1"); /* it has a pause */
+    jobs->steps[1].again_at_ms = 0;
+    ok(jobs_round(jobs, &more, &error));
+    expect_sql("SELECT count(*) FROM outbox", "0");
+    expect_sql("SELECT count(*) FROM schedule", "1");
+    assert_false(jobs->steps[1].refused);
+}
+
 static void report(struct subscription *subscription, int64_t success_ms, int64_t failure_ms, int64_t failing_ms) {
     struct health_message *message = mem_calloc(1, sizeof(*message));
     message->message.type = MESSAGE_HEALTH;
@@ -242,6 +266,7 @@ int main(void) {
         JOBS_TEST(test_members_of_many),
         JOBS_TEST(test_many_at_once),
         JOBS_TEST(test_rows_of_others),
+        JOBS_TEST(test_what_is_refused_keeps_nothing_else),
         JOBS_TEST(test_reports_are_written_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
