@@ -1,6 +1,10 @@
-"""A wrong setting, or a server that is not there: one line that names it, and the exit status."""
+"""A wrong setting, or a server that is not there: one line that names it, and the exit status. And what scripts/start shows
+when all is well."""
+import re
+import subprocess
+
 import pytest
-from support.process import run
+from support.process import ROOT, base_environment, http_status, run
 
 KEY = "A" * 43 + "="
 
@@ -55,3 +59,30 @@ def test_a_port_that_is_taken_is_one_line_and_status_1(database_only, receiver, 
     name = "HOOKCAST_API_LISTEN" if command == "api" else "HOOKCAST_METRICS_LISTEN"
     line = only_line(dispatch({**database_only.env, name: taken}, command=command), 1)
     assert taken in line and "in use" in line
+
+
+def shell(command, env, deadline_s=30):
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", command], env={**base_environment(), **env}, capture_output=True,
+                          text=True, timeout=deadline_s, check=False)
+    assert done.returncode == 0, f"{command}: {done.stderr}"
+    return done.stdout
+
+
+def test_each_line_that_scripts_start_prints_for_the_api_runs_as_it_stands(installation, receiver):
+    serving = installation.serve()
+    subscription = installation.subscribe(receiver.url("/hook"))["id"]
+    installation.wait_in_force()
+    assert installation.api.post("/api/v1/workspaces/w1/events", {"event_type": "message.new", "id": "seen"}).status == 202
+    installation.db.wait_count(1, "delivery_logs", "delivery_status = 'success'")
+    printed = shell(f". '{ROOT}/scripts/lib/examples.sh'; examples", {
+        "root": serving.api_url, "workspace": "w1", "key": installation.key(), "receiver": receiver.url(""),
+        "subscription": subscription, "event": "seen", "log": str(installation.db.value("SELECT id FROM delivery_logs"))})
+    lines = re.findall(r"^  (curl .*)$", printed, re.MULTILINE)
+    for path in ("/subscription", "/events", "/events/seen", "/event_types", "/test", "/logs", "/stats", "/recover", "/replay",
+                 "/jobs", "/openapi.json"):
+        assert any(re.search(re.escape(path) + "['?]", line) for line in lines), path
+    answers = [(shell(line.replace("curl ", "curl -sS -o /dev/null -w '%{http_code}' ", 1), {}), line) for line in lines]
+    assert [one for one in answers if not one[0].startswith("2")] == []
+    (page,) = re.findall(r"in a browser: (\S+)", printed)
+    assert http_status(page) == 200
+    assert len(answers) + 1 == len([line for line in printed.splitlines() if line.startswith("  ")])
