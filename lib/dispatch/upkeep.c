@@ -1,4 +1,5 @@
 #include "dispatch/upkeep.h"
+#include "base/clock.h"
 #include "base/memory.h"
 #include "core/log.h"
 #include "db/connection.h"
@@ -11,6 +12,7 @@
 
 #define EVERY_MS (15 * 60 * 1000)
 #define AGAIN_MS (20 * 1000)
+#define PATIENCE_MS (60 * 60 * 1000) /* PostgreSQL may be away, or somebody read a day, for so long without a word */
 #define TIMEOUT_MS (60 * 60 * 1000LL)
 
 struct upkeep {
@@ -19,6 +21,8 @@ struct upkeep {
     pthread_t thread;
     int wake_fd;
     _Atomic bool stopping;
+    int64_t failing_since_ms; /* monotonic; 0: it works */
+    bool told;                /* said so in the log */
 };
 
 struct upkeep *upkeep_new(const struct settings *settings) {
@@ -43,14 +47,36 @@ static enum status keep_up(struct upkeep *upkeep, struct error *error) {
     return status;
 }
 
+/* Old days that stay fill the disk, so that is said; once, and once when it is over. */
+static void note(struct upkeep *upkeep, enum status status, const struct error *error) {
+    int64_t now_ms = clock_mono_ms();
+    if (status == STATUS_OK) {
+        if (upkeep->told)
+            log_info("upkeep", "the days are looked after again");
+        upkeep->failing_since_ms = 0;
+        upkeep->told = false;
+        return;
+    }
+    if (!upkeep->failing_since_ms)
+        upkeep->failing_since_ms = now_ms;
+    bool passing = status == STATUS_UNAVAILABLE || status == STATUS_CONFLICT;
+    if (upkeep->told || (passing && now_ms - upkeep->failing_since_ms < PATIENCE_MS)) {
+        log_debug("upkeep", "the days were not looked after; trying again", LOG_TEXT("error", error->text));
+        return;
+    }
+    log_warn("upkeep", "the days can't be looked after: none goes, and the disk fills; trying again",
+             LOG_TEXT("error", error->text));
+    upkeep->told = true;
+}
+
 static void *run(void *ctx) {
     struct upkeep *upkeep = ctx;
     (void)pthread_setname_np(pthread_self(), "upkeep");
     while (!atomic_load(&upkeep->stopping)) {
         struct error error = {""};
         enum status status = keep_up(upkeep, &error);
-        if (status != STATUS_OK && !atomic_load(&upkeep->stopping))
-            log_debug("upkeep", "the days were not looked after; trying again", LOG_TEXT("error", error.text));
+        if (!atomic_load(&upkeep->stopping))
+            note(upkeep, status, &error);
         struct pollfd wake = {.fd = upkeep->wake_fd, .events = POLLIN};
         (void)poll(&wake, 1, status == STATUS_OK ? EVERY_MS : AGAIN_MS);
     }

@@ -35,3 +35,16 @@ def test_without_a_limit_no_day_goes_before_its_time(installation):
     installation.dispatch()
     servers.wait_until(lambda: not exists(installation.db, expired), 30, what="the day past its retention is gone")
     assert exists(installation.db, old)
+
+
+def test_days_that_can_not_go_are_told_of_once(installation):
+    db = installation.db
+    expired = add_day(db, "delivery_logs", 40)
+    db.execute("CREATE FUNCTION keep() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'it stays'; END $$")
+    db.execute("CREATE EVENT TRIGGER keep ON ddl_command_start WHEN TAG IN ('DROP TABLE') EXECUTE FUNCTION keep()")
+    dispatch = installation.dispatch()
+    dispatch.wait_log("level=warn module=upkeep .*the disk fills.*it stays")
+    db.execute("DROP EVENT TRIGGER keep")
+    dispatch.wait_log("level=info module=upkeep .*looked after again", 40)
+    assert not exists(db, expired)
+    assert dispatch.log().count("module=upkeep") == 2
