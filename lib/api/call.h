@@ -33,11 +33,17 @@ enum call_flag {
     CALL_KAFKA = 2048            /* waits for Kafka: has workers of its own */
 };
 
+/* In a worker: several calls of one route that wait at the same time, for a question to the database that they share.
+ * Each may be answered, as by call_fn, or left: then it is answered alone. Only where a call changes nothing. */
+#define CALL_MANY_MAX 16
+typedef void call_many_fn(struct call **calls, size_t count);
+
 struct api_route {
     const char *method;
     const char *path; /* with {workspace_id} where it is of a workspace */
     call_fn *fn;
-    unsigned flags; /* enum call_flag */
+    unsigned flags;     /* enum call_flag */
+    call_many_fn *many; /* NULL: each alone */
 };
 
 /* In a worker, any one, each time that the client can take more: appends the next piece to `answer`, and says when it

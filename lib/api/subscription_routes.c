@@ -102,6 +102,29 @@ static void get(struct call *call) {
     result_free(&rows);
 }
 
+/* Reading one is what clients do again and again: those that wait share a round trip. */
+static void get_many(struct call **calls, size_t count) {
+    struct span workspace_ids[CALL_MANY_MAX];
+    struct uuid ids[CALL_MANY_MAX];
+    struct result *rows = NULL;
+    struct error error;
+    for (size_t i = 0; i < count; i++) {
+        workspace_ids[i] = calls[i]->workspace_id;
+        if (uuid_parse(call_param(calls[i], "subscription_id"), &ids[i]) != STATUS_OK)
+            ids[i] = UUID_NIL;
+    }
+    if (subscriptions_get_many(calls[0]->connection, workspace_ids, ids, count, &rows, &error) != STATUS_OK)
+        return;
+    for (int r = 0; r < result_rows(rows); r++) {
+        struct subscription_row row;
+        subscriptions_row_read(rows, r, &row);
+        for (size_t i = 0; i < count; i++)
+            if (!calls[i]->status && uuid_equal(&ids[i], &row.id) && span_equal(workspace_ids[i], row.workspace_id))
+                answer_view(calls[i], 200, subscription_view(calls[i]->keyring, &row), &row);
+    }
+    result_free(&rows);
+}
+
 /* "field:direction"; the direction may be left out. */
 static bool read_order(struct span text, struct subscriptions_page *page) {
     static const char *const FIELDS[SUBSCRIPTIONS_ORDERS] = {
@@ -379,7 +402,7 @@ static void rotate(struct call *call) {
 static const struct api_route ROUTES[] = {
     {"POST", ALL, create, CALL_BODY},
     {"GET", ALL, list, 0},
-    {"GET", ONE, get, 0},
+    {"GET", ONE, get, 0, .many = get_many},
     {"PATCH", ONE, change, CALL_BODY},
     {"DELETE", ONE, delete, 0},
     {"GET", ONE "/secret", get_secret, CALL_SECRET_READ},

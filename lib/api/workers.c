@@ -237,6 +237,13 @@ static bool begin_audit(struct call *call) {
     return status == STATUS_OK;
 }
 
+/* False: the call is answered. */
+static bool may_answer(struct worker *worker, struct call *call) {
+    call->connection = worker->connection;
+    return call->route->flags & CALL_PUBLIC || (check_key(worker, call) && check_workspace(call) &&
+                                                check_rights(call) && check_body(call) && begin_audit(call));
+}
+
 /* False: the database could not be reached, and the call is answered so. */
 static bool try_answer(struct worker *worker, struct call *call, bool *ret_began) {
     struct error error;
@@ -245,10 +252,7 @@ static bool try_answer(struct worker *worker, struct call *call, bool *ret_began
         call_failed(call, status, &error);
         return false;
     }
-    call->connection = worker->connection;
-    bool public = call->route->flags & CALL_PUBLIC;
-    if (public || (check_key(worker, call) && check_workspace(call) && check_rights(call) && check_body(call) &&
-                   begin_audit(call))) {
+    if (may_answer(worker, call)) {
         *ret_began = true;
         call->route->fn(call);
     }
@@ -279,31 +283,68 @@ static void answer(struct worker *worker, struct call *call) {
     }
 }
 
-static struct call *take(struct workers *workers) {
+/* Whatever goes wrong for all of them is found out again for each, and told there. */
+static void answer_many(struct worker *worker, struct call **calls, size_t count) {
+    struct call *ready[CALL_MANY_MAX];
+    size_t ready_count = 0;
+    struct error ignored;
+    if (count > 1 && connect_worker(worker, &ignored) == STATUS_OK) {
+        for (size_t i = 0; i < count; i++)
+            if (may_answer(worker, calls[i]))
+                ready[ready_count++] = calls[i];
+        if (ready_count > 0)
+            ready[0]->route->many(ready, ready_count);
+        if (!connection_is_open(worker->connection))
+            for (size_t i = 0; i < count; i++)
+                call_reset(calls[i]);
+    }
+    for (size_t i = 0; i < count; i++)
+        if (!calls[i]->status)
+            answer(worker, calls[i]);
+}
+
+static struct call *take_first(struct workers *workers) {
+    struct queue_node *node = workers->waiting.first;
+    workers->waiting.first = node->next;
+    if (!node->next)
+        workers->waiting.last = NULL;
+    return (struct call *)node;
+}
+
+static bool goes_with(const struct call *first, const struct queue_node *next) {
+    const struct call *call = (const struct call *)next;
+    return call && call->route == first->route && first->route->many && !call->stream.begun && !first->stream.begun;
+}
+
+/* The next call, with those behind it that are answered together with it. 0: it is stopping. */
+static size_t take(struct workers *workers, struct call **calls) {
+    size_t count = 0;
     pthread_mutex_lock(&workers->lock);
     while (!workers->waiting.first && !workers->stopping)
         pthread_cond_wait(&workers->work, &workers->lock);
-    struct queue_node *node = workers->waiting.first;
-    if (node) {
-        workers->waiting.first = node->next;
-        if (!node->next)
-            workers->waiting.last = NULL;
-    }
+    if (workers->waiting.first)
+        calls[count++] = take_first(workers);
+    while (count > 0 && count < CALL_MANY_MAX && goes_with(calls[0], workers->waiting.first))
+        calls[count++] = take_first(workers);
     pthread_mutex_unlock(&workers->lock);
-    return (struct call *)node;
+    return count;
 }
 
 static void *run(void *ctx) {
     struct worker *worker = ctx;
     struct workers *workers = worker->workers;
     prctl(PR_SET_NAME, "api worker");
-    struct call *call;
-    while ((call = take(workers))) {
-        if (call->stream.begun)
-            go_on(worker, call);
+    struct call *calls[CALL_MANY_MAX];
+    size_t count;
+    while ((count = take(workers, calls))) {
+        struct queue_batch answered = {NULL, NULL};
+        if (calls[0]->stream.begun)
+            go_on(worker, calls[0]);
         else
-            answer(worker, call);
-        queue_push(workers->settings.answers, &call->node);
+            answer_many(worker, calls, count);
+        for (size_t i = 0; i < count; i++)
+            queue_batch_add(&answered, &calls[i]->node);
+        queue_batch_push(workers->settings.answers, &answered);
     }
     pthread_mutex_lock(&workers->lock);
     workers->running--;

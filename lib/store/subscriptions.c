@@ -199,6 +199,29 @@ enum status subscriptions_get(struct connection *connection, struct span workspa
     return read_one(connection, &GET, workspace_id, id, ret_rows, error);
 }
 
+enum status subscriptions_get_many(struct connection *connection, const struct span *workspace_ids,
+                                   const struct uuid *ids, size_t count, struct result **ret_rows,
+                                   struct error *error) {
+    static const struct statement GET = {"SELECT " COLUMNS " FROM unnest($1::text[], $2::uuid[]) AS wanted (w, i) "
+                                         "JOIN subscriptions ON workspace_id = w AND id = i AND status <> 'deleted'"};
+    struct param_array workspaces, numbers;
+    array_init(&workspaces, PARAM_TEXT, 64 * 1024);
+    array_init(&numbers, PARAM_UUID, 64 * 1024);
+    for (size_t i = 0; i < count; i++) {
+        array_text(&workspaces, workspace_ids[i]);
+        array_uuid(&numbers, &ids[i]);
+    }
+    struct params params;
+    params_init(&params);
+    params_array(&params, &workspaces);
+    params_array(&params, &numbers);
+    enum status status = connection_run(connection, &GET, &params, ret_rows, error);
+    params_deinit(&params);
+    array_deinit(&numbers);
+    array_deinit(&workspaces);
+    return status;
+}
+
 enum status subscriptions_lock(struct connection *connection, struct span workspace_id, const struct uuid *id,
                                struct result **ret_rows, struct error *error) {
     static const struct statement LOCK = {"SELECT " COLUMNS " FROM subscriptions "

@@ -48,6 +48,10 @@ MUST_USE enum status subscriptions_insert(struct connection *connection, const s
                                           struct result **ret_rows, struct error *error);
 MUST_USE enum status subscriptions_get(struct connection *connection, struct span workspace_id, const struct uuid *id,
                                        struct result **ret_rows, struct error *error);
+/* Of so many, each by its workspace and id: the rows of those that are there, in any order. */
+MUST_USE enum status subscriptions_get_many(struct connection *connection, const struct span *workspace_ids,
+                                            const struct uuid *ids, size_t count, struct result **ret_rows,
+                                            struct error *error);
 /* In a transaction: nobody else changes it until that ends. */
 MUST_USE enum status subscriptions_lock(struct connection *connection, struct span workspace_id, const struct uuid *id,
                                         struct result **ret_rows, struct error *error);
