@@ -17,6 +17,8 @@ struct budget {
     _Atomic int64_t deliveries; /* first attempts, and records without any */
     _Atomic int64_t in_flight;  /* first attempts that wait for a receiver, not for us */
     _Atomic int64_t bytes;
+    _Atomic int64_t cancelled; /* rows that the scheduler gave the recorder as cancelled, until they are written;
+                                * bounded by the scheduler, and no concern of budget_is_spent */
 };
 
 static inline bool budget_is_spent(struct budget *budget) {

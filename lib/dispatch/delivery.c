@@ -23,6 +23,8 @@ void delivery_free(struct delivery **delivery_ptr) {
     partition_unref(&delivery->partition);
     mem_free(delivery->response_body);
     mem_free(delivery->error);
+    if (delivery->tally)
+        atomic_fetch_sub_explicit(delivery->tally, 1, memory_order_relaxed);
     mem_free(delivery);
 }
 

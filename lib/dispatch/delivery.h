@@ -89,6 +89,8 @@ struct delivery {
     char *response_body; /* valid UTF-8 without NUL; NULL: none kept */
     size_t response_body_len;
     char *error; /* for people; NULL: none */
+
+    _Atomic int64_t *tally; /* one less there when it is freed; NULL: nobody counts it */
 };
 
 TAILQ_HEAD(delivery_list, delivery);

@@ -110,7 +110,7 @@ static enum status make_threads(struct dispatch *dispatch, struct error *error) 
     dispatch->watcher = watcher_new(&watcher);
     struct scheduler_settings scheduler = {settings,        dispatch->roster,     dispatch->recorder,
                                            dispatch->lanes, dispatch->lane_count, &dispatch->pulse,
-                                           process_id};
+                                           process_id,      &dispatch->budget};
     dispatch->scheduler = scheduler_new(&scheduler);
     dispatch->upkeep = upkeep_new(settings);
     if (*settings->smtp_url)

@@ -5,6 +5,7 @@
 #define DISPATCH_SCHEDULER_H
 
 #include "core/settings.h"
+#include "dispatch/budget.h"
 #include "dispatch/delivery.h"
 #include "dispatch/pulse.h"
 #include "dispatch/roster.h"
@@ -21,6 +22,7 @@ struct scheduler_settings {
     int lane_count;
     struct pulse *pulse;
     struct uuid process_id;
+    struct budget *budget;
 };
 
 struct scheduler *scheduler_new(const struct scheduler_settings *settings);

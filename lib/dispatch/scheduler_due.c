@@ -9,6 +9,7 @@
 #define CLAIM_ROWS 2048 /* of one claim */
 #define LOOK_ROWS 4096  /* of one look */
 #define LOOK_LEAST 256
+#define FILLED_LOOK_MS 100 /* from one look to the next while every lane is well filled */
 #define OTHERS_ROWS 1024
 #define OTHERS_EVERY_MS 300     /* one bucket at a time */
 #define OTHERS_OVERDUE_MS 10000 /* what its own process should have claimed long ago */
@@ -83,7 +84,7 @@ static enum verdict judge(struct scheduler *scheduler, struct look *look, const 
         return verdict;
     bool full = look->bytes >= SCHEDULER_CLAIM_BYTES || look->send.count + look->cancel.count >= CLAIM_ROWS;
     if (verdict == CANCEL)
-        return full ? LEAVE : CANCEL;
+        return full || !scheduler_may_cancel(scheduler) ? LEAVE : CANCEL;
     const struct hold *hold = scheduler_hold_of(scheduler, &subscription->id);
     if (hold && !hold->mine)
         return HOLD;
@@ -139,11 +140,13 @@ static void judge_row(struct scheduler *scheduler, struct look *look, const stru
     }
 }
 
-static void judge_all(struct scheduler *scheduler, struct look *look, const struct result *rows, int count) {
+static void judge_all(struct scheduler *scheduler, struct look *look, const struct asked *asked,
+                      const struct result *rows, int count) {
     const struct matching *matching = roster_begin(scheduler->settings.roster);
     for (int i = 0; i < count; i++) {
         struct schedule_due due;
         schedule_due_read(rows, i, &due);
+        due.stretch = asked->of[due.stretch];
         judge_row(scheduler, look, &due, matching_find(matching, &due.key.subscription_id));
     }
     roster_end(scheduler->settings.roster);
@@ -209,7 +212,8 @@ static enum status ask_for_gone(struct scheduler *scheduler, struct look *look, 
     enum status status = schedule_gone(scheduler->connection, keys, count, is_gone, error);
     for (size_t i = 0; i < count && status == STATUS_OK; i++) {
         const struct schedule_due *due = &look->ask.rows[i];
-        bool full = look->bytes >= SCHEDULER_CLAIM_BYTES || look->cancel.count >= CLAIM_ROWS;
+        bool full = look->bytes >= SCHEDULER_CLAIM_BYTES || look->cancel.count >= CLAIM_ROWS ||
+                    !scheduler_may_cancel(scheduler);
         if (!is_gone[i] || due->kind == SCHEDULE_CLOSER || full)
             leave(look, due);
         /* A closer is not cancelled but closed: the batches that it stood for are. */
@@ -254,18 +258,14 @@ static enum status deal_with(struct scheduler *scheduler, struct look *look, enu
 }
 
 /* The endpoints of a crowd: from now on looks pass over their rows. */
-static void remember_crowd(struct scheduler *scheduler, const struct look *look) {
+static void remember_crowd(struct scheduler *scheduler, const struct look *look, const struct due_stretch *stretches) {
     if (!due_scan_is_jammed(&scheduler->scan)) {
-        scheduler->crowd_count = 0;
+        scheduler->throng.count = 0;
         return;
     }
     for (size_t i = 0; i < look->hold.count; i++) {
-        const struct uuid *id = &look->hold.rows[i].key.subscription_id;
-        size_t at = scheduler->crowd_count;
-        while (at > 0 && !uuid_equal(&scheduler->crowd_ids[at - 1], id))
-            at--;
-        if (at == 0 && scheduler->crowd_count < SCHEDULER_CROWD_MOST)
-            scheduler->crowd_ids[scheduler->crowd_count++] = *id;
+        const struct schedule_due *due = &look->hold.rows[i];
+        throng_add(&scheduler->throng, &due->key.subscription_id, stretches[due->stretch].bucket);
     }
 }
 
@@ -278,25 +278,31 @@ static int64_t room_of(const struct scheduler *scheduler) {
     return room;
 }
 
+/* A look that finds next to nothing for the lanes costs as much as one that finds a lot. */
+static bool lanes_are_filled(const struct scheduler *scheduler) {
+    for (int i = 0; i < scheduler->settings.lane_count; i++)
+        if (4 * lane_waiting(scheduler->settings.lanes[i]) <= 3 * SCHEDULER_LANE_FULL)
+            return false;
+    return true;
+}
+
 /* One look at these stretches, and what follows from it. ret_some: it changed something. */
 static enum status look_at(struct scheduler *scheduler, const struct due_stretch *stretches, size_t count,
                            int64_t overdue_ms, struct look *look, int64_t *ret_looked_ms, enum pace *ret_pace,
                            struct error *error) {
-    struct schedule_stretch asked[DUE_SCAN_STRETCHES];
-    struct schedule_walked walked[DUE_SCAN_STRETCHES];
-    struct schedule_look wanted = {asked, count, scheduler->crowd_ids, scheduler->crowd_count, overdue_ms};
+    const struct throng *throng = &scheduler->throng;
+    struct schedule_walked walked[SCHEDULER_ASKED_MOST];
+    struct asked asked;
     struct result *rows = NULL;
     int found = 0;
-    for (size_t i = 0; i < count; i++)
-        asked[i] = (struct schedule_stretch){stretches[i].bucket, stretches[i].pass, stretches[i].from_ms,
-                                             stretches[i].to_ms, stretches[i].limit};
+    throng_ask(throng, stretches, count, &asked);
+    struct schedule_look wanted = {asked.stretches, asked.count, throng->ids, throng->count, overdue_ms};
     enum status status = schedule_look(scheduler->connection, &wanted, walked, ret_looked_ms, &rows, &found, error);
     if (status != STATUS_OK)
         return status;
     look_init(look, (size_t)found + 1);
-    for (size_t i = 0; i < count; i++)
-        look->found[i] = (struct due_found){walked[i].rows, walked[i].last_ms, 0, DUE_SCAN_NEVER, walked[i].passed_ms};
-    judge_all(scheduler, look, rows, found);
+    throng_found(&asked, walked, stretches, count, look->found);
+    judge_all(scheduler, look, &asked, rows, found);
     status = deal_with(scheduler, look, ret_pace, error);
     if (look->send.count + look->cancel.count + look->hold.count > 0 && *ret_pace == PACE_IDLE)
         *ret_pace = PACE_SOME;
@@ -308,10 +314,11 @@ enum status scheduler_due(struct scheduler *scheduler, enum pace *ret_pace, stru
     struct due_stretch stretches[DUE_SCAN_STRETCHES];
     struct look look = {0};
     int64_t room = room_of(scheduler), looked_ms = 0, now_ms = clock_mono_ms();
-    if (room == 0) {
+    if (room == 0 || (now_ms < scheduler->filled_look_at_ms && lanes_are_filled(scheduler))) {
         *ret_pace = PACE_SOME;
         return STATUS_OK;
     }
+    scheduler->filled_look_at_ms = now_ms + FILLED_LOOK_MS;
     int rows = 2 * room > LOOK_ROWS ? LOOK_ROWS : 2 * room < LOOK_LEAST ? LOOK_LEAST : (int)(2 * room);
     enum pace pace = PACE_IDLE;
     due_scan_set_buckets(&scheduler->scan, scheduler->buckets);
@@ -327,7 +334,7 @@ enum status scheduler_due(struct scheduler *scheduler, enum pace *ret_pace, stru
         due_scan_cost(&scheduler->scan, then_ms - now_ms, then_ms);
     for (size_t i = count; i-- > 0;)
         due_scan_found(&scheduler->scan, &stretches[i], &look.found[i], looked_ms, then_ms);
-    remember_crowd(scheduler, &look);
+    remember_crowd(scheduler, &look, stretches);
     if (pace == PACE_SOME && due_scan_has_backlog(&scheduler->scan))
         pace = PACE_FULL;
     *ret_pace = pace > *ret_pace ? pace : *ret_pace;
@@ -404,6 +411,11 @@ static enum status sweep_endpoint(struct scheduler *scheduler, const struct sche
     bool goes_on = uuid_equal(&sweeping->subscription_id, &endpoint->subscription_id);
     struct result *rows = NULL;
     int64_t now_ms = clock_mono_ms();
+    if (!scheduler_may_cancel(scheduler)) {
+        *ret_more = true;
+        *ret_pace = PACE_SOME;
+        return STATUS_OK;
+    }
     from.row_key = goes_on ? sweeping->row_key : UUID_NIL;
     enum status status = schedule_claim_endpoint(scheduler->connection, &from, activation, SWEEP_ROWS, SWEEP_BYTES,
                                                  SCHEDULER_LEASE_MARGIN_MS, &rows, error);

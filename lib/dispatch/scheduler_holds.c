@@ -159,6 +159,7 @@ struct drain {
     bool may_end[DRAIN_ENDPOINTS];
     int slots_left;
     int64_t now_ms, timeout_ms;
+    int64_t bytes; /* of the bodies that were given */
     /* Those in which nothing seems to wait. */
     size_t end_count;
     struct schedule_key ends[2 * DRAIN_ENDPOINTS];
@@ -238,6 +239,7 @@ static void count_given(struct drain *drain, const struct result *rows) {
     for (int row = 0; row < result_rows(rows); row++) {
         struct schedule_row read;
         schedule_row_read(rows, row, &read);
+        drain->bytes += (int64_t)read.record.value.len;
         for (size_t i = 0; i < drain->count; i++)
             if (uuid_equal(&read.key.subscription_id, &drain->endpoints[i].subscription_id)) {
                 drain->given[i]++;
@@ -253,14 +255,16 @@ static void count_given(struct drain *drain, const struct result *rows) {
  * can tell. */
 static bool note_end(struct scheduler *scheduler, const struct drain *drain, size_t i, int64_t took_ms) {
     struct hold *hold = scheduler_hold_of(scheduler, &drain->endpoints[i].subscription_id);
-    bool whole = drain->from_ms[i] == 0, less = drain->given[i] < drain->slots[i];
+    /* What the bytes cut short says nothing of what else waits. */
+    bool cut = drain->bytes >= SCHEDULER_CLAIM_BYTES;
+    bool whole = drain->from_ms[i] == 0, less = !cut && drain->given[i] < drain->slots[i];
     if (hold && whole) {
         int64_t pause_ms = took_ms * WHOLE_SHARE;
         hold->whole_at_ms = drain->now_ms + (pause_ms > WHOLE_LEAST_MS ? pause_ms : WHOLE_LEAST_MS);
         hold->again_at_ms = drain->now_ms + pause_ms;
     }
     if (hold && !less)
-        hold->drained_ms = drain->last_ms[i];
+        hold->drained_ms = drain->given[i] ? drain->last_ms[i] : drain->from_ms[i];
     else if (hold)
         hold->whole_at_ms = hold->again_at_ms;
     return whole && less;

@@ -1,6 +1,6 @@
 /* What the scheduler's files share: scheduler.c (the thread and its rhythm), scheduler_due.c (due rows, and rows that
- * nobody waits for any more), scheduler_holds.c (held endpoints), scheduler_batches.c (batches that are closed),
- * scheduler_rows.c (claimed rows on their way to the lanes). */
+ * nobody waits for any more), scheduler_crowd.c (whose rows are passed over), scheduler_holds.c (held endpoints),
+ * scheduler_batches.c (batches that are closed), scheduler_rows.c (claimed rows on their way to the lanes). */
 #ifndef DISPATCH_SCHEDULER_PRIVATE_H
 #define DISPATCH_SCHEDULER_PRIVATE_H
 
@@ -20,6 +20,8 @@
 #define SCHEDULER_HOLD_LEASE_MS 10000
 #define SCHEDULER_LANE_FULL 2048
 #define SCHEDULER_CROWD_MOST 256
+#define SCHEDULER_CROWD_APART 3 /* of those, in one bucket */
+#define SCHEDULER_ASKED_MOST (DUE_SCAN_BUCKETS * (2 * SCHEDULER_CROWD_APART + 2))
 #define SCHEDULER_HOLD_BUCKETS 4096 /* a power of two */
 
 /* How soon to look again. */
@@ -44,6 +46,22 @@ struct hold {
 
 TAILQ_HEAD(hold_list, hold);
 
+/* Endpoints of a crowd: their rows are passed over for now. */
+struct throng {
+    struct uuid ids[SCHEDULER_CROWD_MOST];
+    int buckets[SCHEDULER_CROWD_MOST];
+    int64_t rows[SCHEDULER_CROWD_MOST]; /* that were found */
+    size_t count;
+};
+
+/* The stretches of a look as PostgreSQL is asked for them. */
+struct asked {
+    struct schedule_stretch stretches[SCHEDULER_ASKED_MOST];
+    size_t of[SCHEDULER_ASKED_MOST];  /* the one of the look that it is, or is a part of */
+    bool probe[SCHEDULER_ASKED_MOST]; /* for one row that is passed over */
+    size_t count;
+};
+
 struct scheduler {
     struct scheduler_settings settings;
     struct event_rules rules;
@@ -59,11 +77,11 @@ struct scheduler {
     int64_t ranked_ms, listed_ms; /* monotonic: when it last read who lives, and who holds what */
     int64_t free_since_ms;        /* monotonic: since when there are holds that nobody has; 0: none */
     int64_t rank_at_ms, others_at_ms, holds_at_ms, renew_at_ms, stats_at_ms, sweep_at_ms; /* monotonic: when next */
+    int64_t filled_look_at_ms; /* … while every lane is well filled */
 
     struct due_scan scan;
-    int other_bucket;                            /* of those that are not this process's: the last one looked at */
-    struct uuid crowd_ids[SCHEDULER_CROWD_MOST]; /* endpoints whose rows are passed over for now */
-    size_t crowd_count;
+    int other_bucket; /* of those that are not this process's: the last one looked at */
+    struct throng throng;
 
     struct hold *holds[SCHEDULER_HOLD_BUCKETS];
     struct hold_list mine; /* in turns */
@@ -89,6 +107,8 @@ MUST_USE enum status scheduler_hand_over(struct scheduler *scheduler, const stru
                                          int64_t lease_ms, bool cancel, struct error *error);
 int64_t scheduler_timeout_ms(const struct scheduler *scheduler, const struct subscription *subscription);
 bool scheduler_lane_has_room(const struct scheduler *scheduler, const struct uuid *id);
+/* Not while as many cancelled rows as a lane may have wait to be written. */
+bool scheduler_may_cancel(const struct scheduler *scheduler);
 
 /* scheduler_due.c */
 /* Due rows of this process's buckets: for free slots to the lanes, the others into the holds. */
@@ -98,6 +118,16 @@ MUST_USE enum status scheduler_due_of_others(struct scheduler *scheduler, int64_
                                              struct error *error);
 /* Rule C2: one page of endpoints; the rows of those that are not active are cancelled, due or not. */
 MUST_USE enum status scheduler_sweep(struct scheduler *scheduler, enum pace *ret_pace, struct error *error);
+
+/* scheduler_crowd.c */
+/* A row of this subscription is to be marked held. */
+void throng_add(struct throng *throng, const struct uuid *id, int bucket);
+/* Where rows are passed over, the endpoints that have the most of them are left out by key, which the index does
+ * without a look at their rows; of each, one row tells whether there is any. */
+void throng_ask(const struct throng *throng, const struct due_stretch *stretches, size_t count, struct asked *asked);
+/* What was found in each stretch of the look, out of what was walked over in its parts. */
+void throng_found(const struct asked *asked, const struct schedule_walked *walked, const struct due_stretch *stretches,
+                  size_t count, struct due_found *found);
 
 /* scheduler_batches.c */
 /* Makes the batches of these endpoints that are due; of those that are no longer batched, active or there, in any case.

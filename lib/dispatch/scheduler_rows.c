@@ -21,6 +21,10 @@ bool scheduler_lane_has_room(const struct scheduler *scheduler, const struct uui
     return lane_waiting(scheduler->settings.lanes[lane_of(scheduler, id)]) <= SCHEDULER_LANE_FULL;
 }
 
+bool scheduler_may_cancel(const struct scheduler *scheduler) {
+    return atomic_load_explicit(&scheduler->settings.budget->cancelled, memory_order_relaxed) <= SCHEDULER_LANE_FULL;
+}
+
 static struct event *read_event(struct scheduler *scheduler, const struct schedule_row *row, struct error *why) {
     struct event_header headers[EVENT_HEADERS_MAX];
     struct event_record record = row->record;
@@ -159,6 +163,8 @@ static void hand_on(struct scheduler *scheduler, const struct result *rows, stru
         struct delivery *delivery = delivery_of(scheduler, &row, events[i], known, lease_ends_ms);
         if (cancel || !known || overtaken) {
             delivery->outcome = OUTCOME_CANCELLED;
+            delivery->tally = &scheduler->settings.budget->cancelled;
+            atomic_fetch_add_explicit(delivery->tally, 1, memory_order_relaxed);
             queue_batch_add(&cancelled, &delivery->message.node);
         } else {
             queue_batch_add(&to_lanes[lane_of(scheduler, &known->id)], &delivery->message.node);

@@ -104,12 +104,14 @@ void schedule_row_read(const struct result *rows, int row, struct schedule_row *
 /* A look at what is due. It locks nothing, and who claims a row afterwards may find that somebody else was first. */
 
 /* A stretch of one bucket: rows due from from_ms to before to_ms (INT64_MAX: up to now) that are nobody's, oldest
- * first, at most `limit` of them. pass: those of the passed subscriptions count, but are not given. */
+ * first, at most `limit` of them. pass: those of the passed subscriptions count, but are not given. Only subscriptions
+ * from first_id to last_id, both included (last_id nil: all): what lies beyond costs no more than its index entry. */
 struct schedule_stretch {
     int bucket;
     bool pass;
     int64_t from_ms, to_ms;
     int limit;
+    struct uuid first_id, last_id;
 };
 
 /* What was walked over in a stretch. */

@@ -94,10 +94,15 @@ void schedule_row_read(const struct result *rows, int row, struct schedule_row *
 
 /* ---- looking ---- */
 
-static void look_params(const struct schedule_look *look, struct param_array arrays[6], struct params *params) {
-    static const enum param_type TYPES[6] = {PARAM_INT2,      PARAM_BOOL, PARAM_TIMESTAMP,
-                                             PARAM_TIMESTAMP, PARAM_INT4, PARAM_UUID};
-    for (size_t i = 0; i < 6; i++)
+#define LOOK_ARRAYS 8
+
+static void look_params(const struct schedule_look *look, struct param_array arrays[LOOK_ARRAYS],
+                        struct params *params) {
+    static const enum param_type TYPES[LOOK_ARRAYS] = {PARAM_INT2, PARAM_BOOL, PARAM_TIMESTAMP, PARAM_TIMESTAMP,
+                                                       PARAM_INT4, PARAM_UUID, PARAM_UUID,      PARAM_UUID};
+    struct uuid last_of_all;
+    memset(last_of_all.bytes, 0xff, sizeof(last_of_all.bytes));
+    for (size_t i = 0; i < LOOK_ARRAYS; i++)
         array_init(&arrays[i], TYPES[i], (look->stretch_count + look->passed_count + 1) * 20);
     for (size_t i = 0; i < look->stretch_count; i++) {
         const struct schedule_stretch *stretch = &look->stretches[i];
@@ -106,11 +111,13 @@ static void look_params(const struct schedule_look *look, struct param_array arr
         array_timestamp(&arrays[2], stretch->from_ms);
         array_timestamp(&arrays[3], stretch->to_ms < END_OF_TIME_MS ? stretch->to_ms : END_OF_TIME_MS);
         array_int4(&arrays[4], stretch->limit);
+        array_uuid(&arrays[5], &stretch->first_id);
+        array_uuid(&arrays[6], uuid_is_nil(&stretch->last_id) ? &last_of_all : &stretch->last_id);
     }
     for (size_t i = 0; i < look->passed_count; i++)
-        array_uuid(&arrays[5], &look->passed[i]);
+        array_uuid(&arrays[7], &look->passed[i]);
     params_init(params);
-    for (size_t i = 0; i < 6; i++)
+    for (size_t i = 0; i < LOOK_ARRAYS; i++)
         params_array(params, &arrays[i]);
     params_int8(params, look->overdue_ms);
 }
@@ -132,27 +139,28 @@ static int read_walked(const struct result *rows, struct schedule_walked *walked
 enum status schedule_look(struct connection *connection, const struct schedule_look *look,
                           struct schedule_walked *walked, int64_t *ret_now_ms, struct result **ret_rows, int *ret_count,
                           struct error *error) {
-    /* What is walked over is kept as briefly as can be: of a crowd there may be very many. */
+    /* A row is fetched once: what is told of it is read as it is walked over. */
     static const struct statement LOOK = {
         "WITH w AS MATERIALIZED (SELECT b.n, r.* "
-        "FROM unnest($1::int2[], $2::bool[], $3::timestamptz[], $4::timestamptz[], $5::int4[]) WITH ORDINALITY "
-        "b(bucket, pass, lower, upper, most, n) CROSS JOIN LATERAL (SELECT s.ctid AS place, s.due_at, "
-        "b.pass AND s.subscription_id = ANY($6::uuid[]) AS passed "
+        "FROM unnest($1::int2[], $2::bool[], $3::timestamptz[], $4::timestamptz[], $5::int4[], $6::uuid[], $7::uuid[]) "
+        "WITH ORDINALITY b(bucket, pass, lower, upper, most, first_id, last_id, n) "
+        "CROSS JOIN LATERAL (SELECT s.ctid AS place, s.due_at, b.pass AND s.subscription_id = ANY($8::uuid[]) AS "
+        "passed, s.workspace_id, s.subscription_id, s.row_key, s.activation, octet_length(s.body) AS bytes, s.kind "
         "FROM schedule s WHERE s.bucket = b.bucket AND NOT s.held AND s.due_at >= b.lower AND s.due_at < b.upper "
-        "AND s.due_at <= now() - $7::int8 * interval '1 ms' AND (s.lease_until IS NULL OR s.lease_until < now()) "
+        "AND s.subscription_id >= b.first_id AND s.subscription_id <= b.last_id "
+        "AND s.due_at <= now() - $9::int8 * interval '1 ms' AND (s.lease_until IS NULL OR s.lease_until < now()) "
         "ORDER BY s.due_at LIMIT b.most) r) "
-        "SELECT w.n, s.workspace_id, s.subscription_id, s.row_key, w.place::text, s.activation, "
-        "octet_length(s.body)::int8, s.kind, w.due_at, NULL::timestamptz "
-        "FROM w JOIN schedule s ON s.ctid = w.place WHERE NOT w.passed "
+        "SELECT n, workspace_id, subscription_id, row_key, place::text, activation, bytes::int8, kind, due_at, "
+        "NULL::timestamptz FROM w WHERE NOT passed "
         "UNION ALL SELECT n, NULL, NULL, NULL, NULL, NULL, count(*), NULL, max(due_at), "
         "min(due_at) FILTER (WHERE passed) FROM w GROUP BY n "
         "UNION ALL SELECT 0, NULL, NULL, NULL, NULL, NULL, 0, NULL, now(), NULL"};
-    struct param_array arrays[6];
+    struct param_array arrays[LOOK_ARRAYS];
     struct params params;
     look_params(look, arrays, &params);
     enum status status = connection_run(connection, &LOOK, &params, ret_rows, error);
     params_deinit(&params);
-    for (size_t i = 0; i < 6; i++)
+    for (size_t i = 0; i < LOOK_ARRAYS; i++)
         array_deinit(&arrays[i]);
     if (status != STATUS_OK)
         return status;

@@ -13,7 +13,7 @@
 #include <pthread.h>
 
 #define LANES 2
-#define KEPT_MAX 4096
+#define KEPT_MAX 8192
 #define DEADLINE_MS 15000
 
 /* ---- lanes and recorder ---- */
@@ -41,7 +41,14 @@ static inline void keep(struct kept *kept, struct queue_batch *batch) {
     pthread_mutex_unlock(&lock);
 }
 
+/* How a gate stood at each push. */
+static struct gate *watched;
+static bool held_at_push[64];
+static int push_count;
+
 void lane_push(struct lane *lane, struct queue_batch *batch) {
+    if (watched && push_count < 64)
+        held_at_push[push_count++] = atomic_load(&watched->held);
     struct delivery *first = (struct delivery *)MESSAGE_OF(batch->first);
     assert_ptr_equal(lane, &lanes[subscription_lane_hash(&first->subscription->id) % LANES]);
     keep(&sent, batch);
@@ -106,6 +113,7 @@ static inline void drop(struct kept *kept) {
 static struct settings settings = {.topic_prefix = "events.", .timeout_ms = 20000};
 static struct roster *roster;
 static struct pulse pulse;
+static struct budget budget;
 static struct scheduler *thread;
 static struct lane *lane_list[LANES] = {&lanes[0], &lanes[1]};
 
@@ -140,7 +148,7 @@ static inline struct gate *active(int endpoint, int slots) {
 }
 
 static inline void start(void) {
-    struct scheduler_settings made = {&settings, roster, NULL, lane_list, LANES, &pulse, ME};
+    struct scheduler_settings made = {&settings, roster, NULL, lane_list, LANES, &pulse, ME, &budget};
     thread = scheduler_new(&made);
     scheduler_start(thread);
 }
@@ -156,6 +164,9 @@ static inline int setup(void **state) {
     roster = roster_new();
     roster_replace_take(roster, matching_new(0));
     atomic_store(&pulse.beat_ms, clock_mono_ms() + 3600 * 1000);
+    atomic_store(&budget.cancelled, 0);
+    watched = NULL;
+    push_count = 0;
     for (int i = 0; i < LANES; i++)
         atomic_store(&lanes[i].waiting, 0);
     MUST(process_register(recorder, &ME, SPAN_LITERAL("hookcast"), &error));

@@ -61,6 +61,23 @@ static void test_rows_without_a_slot_are_held_then_drained(void **state) {
         assert_int_equal(sent.deliveries[i]->fence, 1);
 }
 
+/* Sixteen megabytes are drained at once; what is left waits, and new deliveries must not overtake it. */
+static void test_a_drain_that_was_cut_short_ends_no_hold(void **state) {
+    (void)state;
+    struct gate *gate = active(1, 100);
+    event_unref(&event);
+    event = make_event(41, 1024 * 1024);
+    put_rows(1, 1, 20, true);
+    watched = gate;
+    start();
+    WAIT_SENT(20);
+    WAIT_HELD(gate, false);
+    assert_true(push_count >= 2);
+    assert_true(held_at_push[0]);
+    assert_int_equal(atomic_load(&gate->slots), 80);
+    pg_fixture_wait(recorder, "SELECT count(*) FROM holds", "0");
+}
+
 static void test_held_rows_of_a_flush_are_found(void **state) {
     (void)state;
     struct gate *gate = active(1, 2);
@@ -135,6 +152,31 @@ static void test_rows_of_the_inactive_are_cancelled_due_or_not(void **state) {
     }
     assert_int_equal(count_of(&sent), 0);
     pg_fixture_wait(recorder, "SELECT count(*) FROM holds", "0");
+}
+
+/* While the recorder does not write them, no more are claimed than a lane may have, and those of one claim. */
+static void test_cancelled_rows_wait_for_the_recorder(void **state) {
+    (void)state;
+    subscribe(1, SUBSCRIPTION_PAUSED, 1, 1);
+    put_rows(1, 1, 9000, false);
+    start();
+    int64_t deadline_ms = clock_mono_ms() + DEADLINE_MS;
+    for (int left = 9000, count; left > 0; left -= count) {
+        while ((count = count_of(&cancelled)) < (left < 2049 ? left : 2049)) {
+            assert_true(clock_mono_ms() < deadline_ms);
+            pg_fixture_pause();
+        }
+        for (int i = 0; i < 30; i++)
+            pg_fixture_pause();
+        count = count_of(&cancelled);
+        assert_in_range(count, 1, 4096);
+        assert_int_equal(atomic_load(&budget.cancelled), count);
+        pthread_mutex_lock(&lock);
+        drop(&cancelled);
+        pthread_mutex_unlock(&lock);
+    }
+    assert_int_equal(atomic_load(&budget.cancelled), 0);
+    ASK_IS("SELECT count(*) FROM schedule WHERE fence <> 1", "0");
 }
 
 static void test_activation_says_which_rows_are_stale(void **state) {
@@ -319,10 +361,12 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_due_row_becomes_the_delivery_it_was),
         TEST(test_rows_without_a_slot_are_held_then_drained),
+        TEST(test_a_drain_that_was_cut_short_ends_no_hold),
         TEST(test_held_rows_of_a_flush_are_found),
         TEST(test_anothers_hold_is_respected),
         TEST(test_the_hold_of_a_limited_endpoint_ends_with_no_more_than_a_share_in_use),
         TEST(test_rows_of_the_inactive_are_cancelled_due_or_not),
+        TEST(test_cancelled_rows_wait_for_the_recorder),
         TEST(test_activation_says_which_rows_are_stale),
         TEST(test_unknown_subscriptions),
         TEST(test_nothing_is_claimed_without_a_pulse),

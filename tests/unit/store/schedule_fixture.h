@@ -119,7 +119,8 @@ static inline int look(struct connection *connection, uint16_t buckets, int limi
     int count = -1;
     for (int bucket = 0; bucket < 16; bucket++)
         if (buckets & (1u << bucket))
-            stretches[wanted.stretch_count++] = (struct schedule_stretch){bucket, false, 0, INT64_MAX, limit};
+            stretches[wanted.stretch_count++] =
+                (struct schedule_stretch){bucket, false, 0, INT64_MAX, limit, {{0}}, {{0}}};
     MUST(schedule_look(connection, &wanted, walked, &now_ms, ret_rows, &count, &error));
     return count;
 }

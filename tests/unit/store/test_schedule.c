@@ -265,7 +265,7 @@ static void *race(void *ctx) {
         int64_t now_ms;
         int count = 0;
         for (int bucket = 0; bucket < 16; bucket++)
-            all[bucket] = (struct schedule_stretch){bucket, false, 0, INT64_MAX, 50};
+            all[bucket] = (struct schedule_stretch){bucket, false, 0, INT64_MAX, 50, {{0}}, {{0}}};
         if (schedule_look(racer->connection, &wanted, walked, &now_ms, &found, &count, &mine) != STATUS_OK)
             return NULL;
         struct schedule_due chosen[16 * 50];
@@ -381,7 +381,7 @@ static int64_t look_from(int64_t from_ms, int limit) {
     int64_t now_ms = 0;
     int count = 0;
     for (int bucket = 0; bucket < 16; bucket++)
-        all[bucket] = (struct schedule_stretch){bucket, false, from_ms, INT64_MAX, limit};
+        all[bucket] = (struct schedule_stretch){bucket, false, from_ms, INT64_MAX, limit, {{0}}, {{0}}};
     MUST(schedule_look(scheduler, &wanted, walked, &now_ms, &rows, &count, &error));
     result_free(&rows);
     return now_ms;
@@ -436,22 +436,30 @@ static void test_a_look_passes_over_a_crowd(void **state) {
     put_rows(1, 1, 50, false);
     put_rows(endpoint, 1, 1, false);
     put_rows(1, 51, 60, false);
-    struct schedule_stretch stretches[] = {{bucket, true, 0, INT64_MAX, 1000},
-                                           {bucket, true, 0, INT64_MAX, 10},
-                                           {bucket, false, 0, INT64_MAX, 5},
-                                           {(bucket + 1) % 16, true, 0, INT64_MAX, 5}};
-    struct schedule_walked walked[4];
-    struct schedule_look wanted = {stretches, 4, &one, 1, 0};
+    struct uuid before = uuid_of(0xdf, 0xffff), after = uuid_of(0xe0, 2);
+    memset(before.bytes + 1, 0xff, sizeof(before.bytes) - 1);
+    struct schedule_stretch stretches[] = {{bucket, true, 0, INT64_MAX, 1000, UUID_NIL, UUID_NIL},
+                                           {bucket, true, 0, INT64_MAX, 10, UUID_NIL, UUID_NIL},
+                                           {bucket, false, 0, INT64_MAX, 5, UUID_NIL, UUID_NIL},
+                                           {(bucket + 1) % 16, true, 0, INT64_MAX, 5, UUID_NIL, UUID_NIL},
+                                           {bucket, true, 0, INT64_MAX, 10, UUID_NIL, before},
+                                           {bucket, true, 0, INT64_MAX, 1, one, one},
+                                           {bucket, true, 0, INT64_MAX, 10, after, UUID_NIL}};
+    struct schedule_walked walked[7];
+    struct schedule_look wanted = {stretches, 7, &one, 1, 0};
     struct result *rows = NULL;
     struct schedule_due due;
     int64_t now_ms = 0;
     int count = 0;
     MUST(schedule_look(scheduler, &wanted, walked, &now_ms, &rows, &count, &error));
-    assert_int_equal(count, 1 + 5);
-    for (int i = 0, crowd = 0; i < count; i++) {
+    assert_int_equal(count, 1 + 5 + 1);
+    for (int i = 0, crowd = 0, others = 0; i < count; i++) {
         schedule_due_read(rows, i, &due);
         crowd += uuid_equal(&due.key.subscription_id, &one);
-        assert_int_equal(due.stretch, uuid_equal(&due.key.subscription_id, &one) ? 2 : 0);
+        if (uuid_equal(&due.key.subscription_id, &one))
+            assert_int_equal(due.stretch, 2);
+        else
+            assert_int_equal(due.stretch, others++ == 0 ? 0 : 6);
         assert_in_range(due.due_at_ms, now_ms - 20000, now_ms);
         assert_true(crowd <= 5);
     }
@@ -463,6 +471,11 @@ static void test_a_look_passes_over_a_crowd(void **state) {
     assert_true(walked[1].last_ms <= walked[0].last_ms);
     assert_int_equal(walked[2].passed_ms, INT64_MAX);
     assert_int_equal(walked[3].passed_ms, INT64_MAX);
+    assert_int_equal(walked[4].rows, 0);
+    assert_int_equal(walked[5].rows, 1);
+    assert_int_equal(walked[5].passed_ms, walked[0].passed_ms);
+    assert_int_equal(walked[6].rows, 1);
+    assert_int_equal(walked[6].passed_ms, INT64_MAX);
     result_free(&rows);
 }
 
