@@ -3,9 +3,12 @@ import base64
 import json
 import shutil
 import subprocess
+import urllib.request
 
 import pytest
+from support.receiver import Answer, FailFirst
 from support.signature import hex_style, standard, verify_hex, verify_standard
+from support.verifiers import asked, by_npm, by_printed_js, by_printed_python, by_pypi
 from test_js_json_node import AWKWARD
 
 PLAIN = "a plain secret, not base64 ✓"
@@ -165,3 +168,140 @@ def test_secrets_are_in_no_log_and_no_error(serving, receiver):
     written = "".join(process.log() for process in serving.processes)
     for secret in (PLAIN, "header-secret-value", "not*base64", serving.env["HOOKCAST_SECRET_KEY"], serving.key()):
         assert secret not in written
+
+
+def asymmetric_signatures(request):
+    return [one for one in request.headers["webhook-signature"].split(" ") if one.startswith("v1a,")]
+
+
+@pytest.mark.parametrize("library", [by_npm, by_pypi])
+def test_standard_webhooks_own_libraries_accept_what_comes(serving, receiver, library):
+    serving.subscribe(receiver.url("/given"), secret=WHSEC)
+    receiver.on("/retried", FailFirst(1, Answer(503)))
+    made = {"/made": serving.subscribe(receiver.url("/made")),
+            "/asymmetric": serving.subscribe(receiver.url("/asymmetric"), asymmetric=True, signature_style="both"),
+            "/retried": serving.subscribe(receiver.url("/retried"), asymmetric=True, retry_schedule=["200ms"]),
+            "/batched": serving.subscribe(receiver.url("/batched"), asymmetric=True, delivery_mode="batched",
+                                          batch_max_events=2)}
+    serving.wait_in_force()
+    serving.produce(serving.events(2, payload={"text": "é\U0001f600 \u2028", "n": 1.50}))
+    answer = serving.api.post("/api/v1/workspaces/w1/test", {"webhook_url": receiver.url("/made"), "event_type": "message.new"})
+    assert answer.status == 200, answer
+    for path, count in {"/given": 2, "/made": 3, "/asymmetric": 2, "/retried": 3, "/batched": 1}.items():
+        receiver.wait_for(count, path)
+    requests = receiver.requests()
+    secrets = {"/given": WHSEC, **{path: subscription["secret"] for path, subscription in made.items()}}
+    assert library([asked(request, secret=secrets[request.path]) for request in requests]) == [True] * len(requests)
+    another = "whsec_" + base64.b64encode(bytes(24)).decode()
+    assert not any(library([asked(request, secret=another) for request in requests]
+                           + [asked(request, secret=secrets[request.path], body=request.body + b" ") for request in requests]
+                           + [asked(request, secret=secrets[request.path], headers={"webhook-id": "x"}) for request in requests]))
+
+
+@pytest.mark.parametrize("verifier", [by_printed_js, by_printed_python])
+def test_who_has_the_public_key_alone_can_verify(serving, receiver, verifier):
+    receiver.on("/retried", FailFirst(1, Answer(503)))
+    keys = {}
+    for path, fields in {"/plain": {}, "/both": {"signature_style": "both", "secret": PLAIN},
+                         "/retried": {"retry_schedule": ["200ms"]},
+                         "/batched": {"delivery_mode": "batched", "batch_max_events": 2}}.items():
+        keys[path] = serving.subscribe(receiver.url(path), asymmetric=True, **fields)["public_key"]
+    serving.subscribe(receiver.url("/symmetric"))
+    serving.wait_in_force()
+    serving.produce(serving.events(2, payload={"text": "é\U0001f600 \u2028", "n": 1.50}))
+    answer = serving.api.post("/api/v1/workspaces/w1/test", {"webhook_url": receiver.url("/plain"), "event_type": "message.new"})
+    assert answer.status == 200, answer
+    for path, count in {"/plain": 3, "/both": 2, "/retried": 3, "/batched": 1, "/symmetric": 2}.items():
+        receiver.wait_for(count, path)
+    assert not any(asymmetric_signatures(request) for request in receiver.requests("/symmetric"))
+    requests = [request for request in receiver.requests() if request.path in keys]
+    for request in requests:
+        versions = [one.split(",")[0] for one in request.headers["webhook-signature"].split(" ")]
+        assert versions == ["v1", "v1a"], request
+    assert len({request.headers["webhook-signature"] for request in requests}) == len(requests)
+    assert verifier([asked(request, public_key=keys[request.path]) for request in requests]) == [True] * len(requests)
+    later = {request: str(int(request.headers["webhook-timestamp"]) + 1) for request in requests}
+    assert not any(verifier([asked(request, public_key=keys["/both" if request.path != "/both" else "/plain"]) for request in requests]
+                            + [asked(request, public_key=keys[request.path], body=request.body + b" ") for request in requests]
+                            + [asked(request, public_key=keys[request.path], headers={"webhook-timestamp": later[request]})
+                               for request in requests]))
+
+
+def test_while_a_key_pair_is_rotated_both_sign_and_none_when_it_is_gone(serving, receiver):
+    made = serving.subscribe(receiver.url("/hook"), asymmetric=True)
+    serving.wait_in_force()
+    one = serving.subscription_path(made["id"])
+
+    def next_webhook(wanted):
+        """The next one with so many asymmetric signatures: a change is in force within a second."""
+        for _ in range(100):
+            count = receiver.count("/hook")
+            serving.produce([serving.event()])
+            request = receiver.wait_for(count + 1, "/hook")[-1]
+            if len(asymmetric_signatures(request)) == wanted:
+                return request
+        raise AssertionError(f"no webhook with {wanted} asymmetric signatures")
+
+    first = next_webhook(1)
+    assert by_printed_js([asked(first, public_key=made["public_key"])]) == [True]
+    new = serving.api.post(one + "/secret/rotate").json
+    both = next_webhook(2)
+    third = "whpk_" + base64.b64encode(bytes(32)).decode()
+    assert by_printed_js([asked(both, public_key=key) for key in (new["public_key"], made["public_key"], third)]) == [True, True, False]
+    newest, former = asymmetric_signatures(both)
+    assert by_printed_js([asked(both, headers={"webhook-signature": newest}, public_key=new["public_key"]),
+                          asked(both, headers={"webhook-signature": former}, public_key=new["public_key"])]) == [True, False]
+    assert by_npm([asked(both, secret=secret) for secret in (new["secret"], made["secret"])]) == [True, True]
+    assert by_pypi([asked(both, secret=secret) for secret in (new["secret"], made["secret"])]) == [True, True]
+    serving.change(made, asymmetric=False)
+    gone = next_webhook(0)
+    assert len(gone.headers["webhook-signature"].split(" ")) == 2 and verify_standard(gone, new["secret"], made["secret"])
+    again = serving.change(made, asymmetric=True)["public_key"]
+    assert again not in (made["public_key"], new["public_key"])
+    assert by_printed_python([asked(next_webhook(1), public_key=again)]) == [True]
+    written = "".join(process.log() for process in serving.processes)
+    assert "whsk_" not in written and new["secret"] not in written
+
+
+def test_hookcast_itself_verifies_by_the_public_key(serving, receiver, tmp_path):
+    made = serving.subscribe(receiver.url("/hook"), asymmetric=True)
+    other = serving.subscribe(receiver.url("/other"), asymmetric=True)
+    listeners = {}
+    for name, arguments in {"key": ["--public-key", other["public_key"] + "," + made["public_key"]],
+                            "wrong": ["--public-key", other["public_key"]],
+                            "both": ["--public-key", made["public_key"], "--secret", made["secret"]],
+                            "secret": ["--public-key", made["public_key"], "--secret", other["secret"]]}.items():
+        process = serving.process("listen", "--listen", "127.0.0.1:0", *arguments).start(ready=False)
+        listeners[name] = process, process.wait_log(r"^listening on (http://127\.0\.0\.1:\d+)/$").group(1)
+    serving.wait_in_force()
+    serving.produce([serving.event(id="one")])
+    request, = receiver.wait_for(1, "/hook")
+    body = tmp_path / "body"
+    body.write_bytes(request.body)
+
+    def verify(*arguments, file=body):
+        return serving.run("verify", "--id", request.id, "--timestamp", request.headers["webhook-timestamp"], "--signature",
+                           request.headers["webhook-signature"], "--body", str(file), *arguments, check=False)
+
+    assert verify("--public-key", made["public_key"]).stdout == "ok: the signature is right\n"
+    assert verify("--public-key", made["public_key"], "--secret", made["secret"]).returncode == 0
+    assert "this is not its public key" in verify("--public-key", other["public_key"], "--secret", made["secret"]).stdout
+    assert "this is not the secret" in verify("--public-key", made["public_key"], "--secret", other["secret"]).stdout
+    wrong = verify("--public-key", other["public_key"])
+    assert wrong.returncode == 1 and "not the key that signed it" in wrong.stdout
+    longer = tmp_path / "longer"
+    longer.write_bytes(request.body + b"\n")
+    assert "right without the line break" in verify("--public-key", made["public_key"], file=longer).stdout
+    misused = verify("--secret", made["public_key"])
+    assert misused.returncode == 2 and "goes behind --public-key" in misused.stderr
+    assert verify("--public-key", "whpk_AAAA").returncode == 2
+    for name, expected in {"key": "ok", "wrong": "WRONG", "both": "ok", "secret": "WRONG"}.items():
+        process, url = listeners[name]
+        headers = {header: request.headers[header] for header in ("webhook-id", "webhook-timestamp", "webhook-signature")}
+        with urllib.request.urlopen(urllib.request.Request(url, request.body, headers)) as answer:
+            assert answer.status == 200
+        process.wait_log(f"one  signature {expected}  ")
+    process, url = listeners["key"]
+    with urllib.request.urlopen(urllib.request.Request(url, request.body, {"webhook-id": "bare"})) as answer:
+        assert answer.status == 200
+    process.wait_log("bare  signature MISSING  ")

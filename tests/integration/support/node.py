@@ -1,4 +1,4 @@
-"""Node.js with the packages of tests/integration/node: the handlers that the documents print."""
+"""Node.js with the packages of tests/integration/node, and the handlers that the documents print."""
 import fcntl
 import hashlib
 import os
