@@ -4,6 +4,8 @@
 #include "base/clock.h"
 #include "base/utf8.h"
 #include "core/log.h"
+#include "net/client.h"
+#include "store/sealing.h"
 #include "store/test_sends.h"
 #include <jansson.h>
 
@@ -52,7 +54,6 @@ static enum status take_secrets(struct call *call, const struct test_send *send,
     return STATUS_OK;
 }
 
-/* Without line breaks, which would begin another header. */
 static enum status take_headers(struct call *call, const struct test_send *send, struct test_webhook_spec *spec,
                                 struct error *error) {
     bool wrong;
@@ -61,13 +62,14 @@ static enum status take_headers(struct call *call, const struct test_send *send,
         return error_set(error, STATUS_INVALID, "the sealed headers can't be read");
     struct span *lines = arena_alloc(call->arena, (json_object_size(headers) + 1) * sizeof(*lines));
     const char *name;
+    struct buffer line;
+    buffer_init(&line, 256 * 1024);
     json_object_foreach(headers, name, value) {
-        char *line = arena_printf(call->arena, "%s: %s", name, json_string_value(value));
-        for (char *at = line; *at; at++)
-            if ((unsigned char)*at < ' ')
-                *at = ' ';
-        lines[spec->own_header_count++] = span_of(line);
+        client_header_line(span_of(name), span_of(json_string_value(value)), &line);
+        lines[spec->own_header_count++] = arena_span(call->arena, buffer_view(&line));
+        buffer_reset(&line);
     }
+    sealing_wipe(&line);
     spec->own_headers = lines;
     json_decref(headers);
     return STATUS_OK;

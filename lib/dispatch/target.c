@@ -1,6 +1,7 @@
 #include "dispatch/target.h"
 #include "base/clock.h"
 #include "base/memory.h"
+#include "net/client.h"
 #include "store/sealing.h"
 #include "webhook/share.h"
 
@@ -136,14 +137,12 @@ static bool add_header(void *ctx, const struct json_member *member) {
     struct target *target = headers->target;
     if (target->own_header_count == TARGET_MAX_OWN_HEADERS)
         return false;
-    size_t start = target->own_lines.len;
-    buffer_span(&target->own_lines, member->name);
-    buffer_text(&target->own_lines, ": ");
-    json_unescape(member->value.text, &target->own_lines);
-    for (size_t i = start; i < target->own_lines.len; i++)
-        if ((unsigned char)target->own_lines.data[i] < ' ')
-            target->own_lines.data[i] = ' '; /* a line break would begin another header */
+    struct buffer value;
+    buffer_init(&value, 256 * 1024);
+    json_unescape(member->value.text, &value);
+    client_header_line(member->name, buffer_view(&value), &target->own_lines);
     buffer_char(&target->own_lines, '\0');
+    sealing_wipe(&value);
     headers->starts[++target->own_header_count] = target->own_lines.len;
     return true;
 }

@@ -140,6 +140,23 @@ static void exchange_release(struct exchange *exchange) {
     shard->pool_count++;
 }
 
+void client_header_line(struct span name, struct span value, struct buffer *out) {
+    size_t start = out->len;
+    bool blank = true;
+    buffer_span(out, name);
+    buffer_text(out, ": ");
+    for (size_t i = 0; i < value.len; i++) {
+        bool control = (unsigned char)value.data[i] < ' ' || value.data[i] == 0x7f;
+        char c = control ? ' ' : value.data[i];
+        blank = blank && c == ' ';
+        buffer_char(out, c);
+    }
+    if (blank) { /* "name:" would tell curl to send no such header */
+        out->len = start + name.len;
+        buffer_char(out, ';');
+    }
+}
+
 static void set_lines(struct exchange *exchange, const struct client_header *headers, size_t count) {
     if (!exchange->lines || exchange->line_capacity < count) {
         exchange->line_capacity = count > 16 ? count : 16;

@@ -42,8 +42,11 @@ enum client_result {
 const char *client_result_name(enum client_result result); /* "timeout", "address_refused" … */
 
 struct client_header {
-    struct span line; /* "name: value", NUL-terminated behind its length; without a value it is not sent */
+    struct span line; /* as client_header_line writes it, NUL-terminated behind its length */
 };
+/* Appends a header's line: the value without control characters, of which a line break would begin another header, and
+ * in curl's way where there is no value. */
+void client_header_line(struct span name, struct span value, struct buffer *out);
 
 /* All borrowed until the answer, and never changed meanwhile. */
 struct client_request {

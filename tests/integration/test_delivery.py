@@ -182,17 +182,18 @@ def test_cloudevents_binary_and_structured_are_read(ready, receiver):
 
 def test_own_headers_are_sent_and_replace_none_of_hookcasts(ready, receiver):
     ready.serve()
-    made = ready.subscribe(receiver.url("/hook"), headers={"X-Tenant": "blüe \"1\"", "Authorization": "Bearer t0k3n"})
+    made = ready.subscribe(receiver.url("/hook"), headers={"X-Tenant": "blüe \"1\"", "Authorization": "Bearer t0k3n",
+                                                            "X-Empty": ""})
     ready.wait_in_force()
     ready.produce(ready.events(1))
     (request,) = receiver.wait_for(1, "/hook")
     assert request.headers["x-tenant"].encode("utf-8", "surrogateescape").decode() == "blüe \"1\""
-    assert request.headers["authorization"] == "Bearer t0k3n"
+    assert request.headers["authorization"] == "Bearer t0k3n" and request.headers["x-empty"] == ""
     assert re.fullmatch(r"hookcast/\d+\.\d+\.\d+", request.headers["user-agent"])
     assert abs(int(request.headers["webhook-timestamp"]) - request.time) < 5
     assert request.headers["content-length"] == str(len(request.body))
     assert set(request.headers) == {"host", "user-agent", "content-type", "content-length", "webhook-id",
-                                    "webhook-timestamp", "webhook-signature", "x-tenant", "authorization"}
+                                    "webhook-timestamp", "webhook-signature", "x-tenant", "authorization", "x-empty"}
     for name in ("Webhook-Id", "webhook-signature", "Host", "content-length", "Transfer-Encoding", "connection"):
         answer = ready.api.patch(ready.subscription_path(made["id"]), {"updated_by": "x", "headers": {name: "1"}})
         assert answer.status == 422, name
