@@ -1,9 +1,9 @@
 /* A change is seen in three ways, each enough by itself: NOTIFY wakes at once, a look every second finds what a lost
  * NOTIFY would have told, and a new connection begins with everything when it was away for longer than deleted rows are
- * kept.
+ * kept. When very much has changed at once everything is read, since that is done in pages.
  *
- * The snapshot's xmin of one look is where the next one begins: a transaction that was still open then has an id at or
- * above it, so its rows are seen when it commits, however late. What is read twice is recognised by its version.
+ * What the snapshot of one look did not see, the next one looks for: a transaction that was still open then is among
+ * it, so its rows are seen when it commits, however late. What is read twice is recognised by its version.
  *
  * The roster changes first and the lanes are told afterwards; those who match hand their deliveries on before they let
  * go of the roster. So a lane never gets an older version after a newer one. */
@@ -20,6 +20,7 @@
 
 #define LOOK_EVERY_MS 1000
 #define PAGE_ROWS 10000
+#define CHANGES_MAX 20000
 #define DEAF_LIMIT_MS (12 * 3600 * 1000LL) /* half of what deleted rows are kept for */
 
 struct watcher {
@@ -30,7 +31,7 @@ struct watcher {
     _Atomic bool stopping, reload;
     bool away; /* said so in the log */
     bool loaded;
-    int64_t since_xmin;
+    struct roster_snapshot seen;
     int64_t looked_at_ms; /* monotonic: the last look that worked */
     struct metric *count;
 };
@@ -41,6 +42,7 @@ struct watcher *watcher_new(const struct watcher_settings *settings) {
     watcher->connection = connection_new(settings->settings->database_url, "hookcast watcher");
     watcher->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     CHECK(watcher->wake_fd >= 0);
+    roster_snapshot_init(&watcher->seen);
     watcher->count = metrics_gauge("hookcast_subscriptions", "Subscriptions in memory, active or not.", NULL);
     return watcher;
 }
@@ -51,6 +53,7 @@ void watcher_free(struct watcher **watcher_ptr) {
     if (!watcher)
         return;
     connection_free(&watcher->connection);
+    roster_snapshot_deinit(&watcher->seen);
     close(watcher->wake_fd);
     mem_free(watcher);
 }
@@ -129,12 +132,18 @@ static enum status load_pages(struct watcher *watcher, struct matching *matching
     return status;
 }
 
-static enum status load_all(struct watcher *watcher, struct error *error) {
+/* The next look begins where this one ended. */
+static void take_snapshot(struct watcher *watcher, struct roster_snapshot *snapshot) {
+    struct roster_snapshot before = watcher->seen;
+    watcher->seen = *snapshot;
+    *snapshot = before;
+}
+
+static enum status load_all(struct watcher *watcher, struct roster_snapshot *snapshot, struct error *error) {
     int64_t began_ms = clock_mono_ms();
-    struct roster_snapshot snapshot;
     enum status status = connection_exec(watcher->connection, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", error);
     if (status == STATUS_OK)
-        status = roster_rows_snapshot(watcher->connection, &snapshot, error);
+        status = roster_rows_snapshot(watcher->connection, snapshot, error);
     struct matching *matching = matching_new(0);
     if (status == STATUS_OK)
         status = load_pages(watcher, matching, error);
@@ -153,26 +162,20 @@ static enum status load_all(struct watcher *watcher, struct error *error) {
         roster_end(watcher->settings.roster);
     }
     watcher->loaded = true;
-    watcher->since_xmin = snapshot.xmin;
+    take_snapshot(watcher, snapshot);
     metric_set(watcher->count, (double)count);
     log_info("watcher", "subscriptions loaded", LOG_INT("count", (int64_t)count),
              LOG_INT("ms", clock_mono_ms() - began_ms));
     return STATUS_OK;
 }
 
-static enum status load_changes(struct watcher *watcher, struct error *error) {
-    struct roster_snapshot snapshot;
-    struct result *rows = NULL;
-    enum status status = roster_rows_changed(watcher->connection, watcher->since_xmin, &snapshot, &rows, error);
-    if (status != STATUS_OK)
-        return status;
+static void change(struct watcher *watcher, const struct result *rows) {
     int count = rows ? result_rows(rows) : 0;
     struct subscription **versions = mem_calloc((size_t)count + 1, sizeof(struct subscription *));
     size_t changed = 0;
     for (int row = 0; row < count; row++)
         if ((versions[changed] = version_of(watcher, rows, row, false)))
             changed++;
-    result_free(&rows);
     if (changed) {
         for (size_t i = 0; i < changed; i++)
             subscription_ref(versions[i]);
@@ -186,27 +189,43 @@ static enum status load_changes(struct watcher *watcher, struct error *error) {
         roster_end(watcher->settings.roster);
     }
     mem_free(versions);
-    watcher->since_xmin = snapshot.xmin;
-    return STATUS_OK;
+}
+
+static enum status load_changes(struct watcher *watcher, struct roster_snapshot *snapshot, struct error *error) {
+    struct result *rows = NULL;
+    enum status status =
+        roster_rows_changed(watcher->connection, &watcher->seen, CHANGES_MAX + 1, snapshot, &rows, error);
+    bool many = status == STATUS_OK && rows && result_rows(rows) > CHANGES_MAX;
+    if (status == STATUS_OK && !many) {
+        change(watcher, rows);
+        take_snapshot(watcher, snapshot);
+    }
+    result_free(&rows);
+    return many ? load_all(watcher, snapshot, error) : status;
+}
+
+static enum status open_connection(struct watcher *watcher, struct error *error) {
+    if (connection_is_open(watcher->connection))
+        return STATUS_OK;
+    enum status status = connection_open(watcher->connection, 5000, error);
+    return status == STATUS_OK ? connection_exec(watcher->connection, "LISTEN hookcast_subscriptions", error) : status;
 }
 
 static enum status look(struct watcher *watcher, struct error *error) {
-    enum status status = STATUS_OK;
-    if (!connection_is_open(watcher->connection)) {
-        status = connection_open(watcher->connection, 5000, error);
-        if (status == STATUS_OK)
-            status = connection_exec(watcher->connection, "LISTEN hookcast_subscriptions", error);
-        if (status != STATUS_OK)
-            return status;
-    }
+    enum status status = open_connection(watcher, error);
+    if (status != STATUS_OK)
+        return status;
+    struct roster_snapshot snapshot;
+    roster_snapshot_init(&snapshot);
     bool deaf = clock_mono_ms() - watcher->looked_at_ms > DEAF_LIMIT_MS;
     if (atomic_exchange(&watcher->reload, false) || !watcher->loaded || deaf) {
-        status = load_all(watcher, error);
+        status = load_all(watcher, &snapshot, error);
         if (status != STATUS_OK)
             atomic_store(&watcher->reload, true);
     } else {
-        status = load_changes(watcher, error);
+        status = load_changes(watcher, &snapshot, error);
     }
+    roster_snapshot_deinit(&snapshot);
     if (status == STATUS_OK)
         watcher->looked_at_ms = clock_mono_ms();
     return status;

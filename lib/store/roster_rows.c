@@ -7,14 +7,30 @@
     "r.workspace_name, s.delivery_mode, s.delay_ms, s.batch_max_events, s.batch_max_bytes, s.batch_max_wait_ms, "      \
     "s.filter FROM subscriptions s LEFT JOIN render_versions r ON r.id = s.render_version "
 
+#define SNAPSHOT_MAX_BYTES (4 * 1024 * 1024) /* 20 bytes a transaction under way */
+
+void roster_snapshot_init(struct roster_snapshot *snapshot) {
+    snapshot->xmin = snapshot->xmax = 0;
+    buffer_init(&snapshot->text, SNAPSHOT_MAX_BYTES);
+}
+
+void roster_snapshot_deinit(struct roster_snapshot *snapshot) {
+    buffer_deinit(&snapshot->text);
+}
+
 enum status roster_rows_snapshot(struct connection *connection, struct roster_snapshot *ret_snapshot,
                                  struct error *error) {
-    static const struct statement SNAPSHOT = {"SELECT pg_snapshot_xmin(s), pg_snapshot_xmax(s) "
+    static const struct statement SNAPSHOT = {"SELECT pg_snapshot_xmin(s), pg_snapshot_xmax(s), s::text "
                                               "FROM (SELECT pg_current_snapshot() AS s) x"};
     struct result *result = NULL;
     enum status status = connection_run(connection, &SNAPSHOT, NULL, &result, error);
-    if (status == STATUS_OK)
-        *ret_snapshot = (struct roster_snapshot){result_int(result, 0, 0), result_int(result, 0, 1)};
+    if (status == STATUS_OK) {
+        ret_snapshot->xmin = result_int(result, 0, 0);
+        ret_snapshot->xmax = result_int(result, 0, 1);
+        buffer_reset(&ret_snapshot->text);
+        buffer_span(&ret_snapshot->text, result_text(result, 0, 2));
+        CHECK(!ret_snapshot->text.overflowed);
+    }
     result_free(&result);
     return status;
 }
@@ -38,28 +54,33 @@ enum status roster_rows_page(struct connection *connection, struct span after_wo
     return status;
 }
 
-enum status roster_rows_changed(struct connection *connection, int64_t since_xmin, struct roster_snapshot *ret_snapshot,
-                                struct result **ret_rows, struct error *error) {
-    /* One statement, hence one snapshot: what it can't see yet has an xid that is not below xmin next time. */
-    static const struct statement CHANGED = {"SELECT " ROSTER_COLUMNS
-                                             "WHERE s.xid >= $1::text::xid8 AND s.xid < $2::text::xid8"};
-    enum status status = roster_rows_snapshot(connection, ret_snapshot, error);
-    if (status != STATUS_OK)
-        return status;
-    if (ret_snapshot->xmax <= since_xmin)
-        return STATUS_OK;
+static void params_xid(struct params *params, int64_t xid) {
     struct buffer number;
     buffer_init(&number, 64);
+    buffer_int(&number, xid);
+    params_text(params, buffer_view(&number));
+    buffer_deinit(&number);
+}
+
+/* The bounds are for the index. What the last snapshot saw need not come again, however long somebody else's
+ * transaction holds xmin back. */
+enum status roster_rows_changed(struct connection *connection, const struct roster_snapshot *seen, int limit,
+                                struct roster_snapshot *ret_snapshot, struct result **ret_rows, struct error *error) {
+    /* One statement, hence one snapshot: what it can't see yet, the one before it did not see either. */
+    static const struct statement CHANGED = {
+        "SELECT " ROSTER_COLUMNS "WHERE s.xid >= $1::text::xid8 AND s.xid < $2::text::xid8 "
+        "AND NOT pg_visible_in_snapshot(s.xid, $3::text::pg_snapshot) LIMIT $4::int8"};
+    enum status status = roster_rows_snapshot(connection, ret_snapshot, error);
+    if (status != STATUS_OK || ret_snapshot->xmax <= seen->xmin)
+        return status;
     struct params params;
     params_init(&params);
-    buffer_int(&number, since_xmin);
-    params_text(&params, buffer_view(&number));
-    buffer_reset(&number);
-    buffer_int(&number, ret_snapshot->xmax);
-    params_text(&params, buffer_view(&number));
+    params_xid(&params, seen->xmin);
+    params_xid(&params, ret_snapshot->xmax);
+    params_text(&params, buffer_view(&seen->text));
+    params_int8(&params, limit);
     status = connection_run(connection, &CHANGED, &params, ret_rows, error);
     params_deinit(&params);
-    buffer_deinit(&number);
     return status;
 }
 

@@ -5,10 +5,13 @@
 #include "db/connection.h"
 #include "webhook/subscription.h"
 
-/* The snapshot's bounds, as text of xid8. */
+/* What a transaction saw: which others had committed before it. Whoever uses one inits it first. */
 struct roster_snapshot {
-    int64_t xmin, xmax;
+    int64_t xmin, xmax; /* xid8 */
+    struct buffer text; /* as PostgreSQL prints it, with those between the two that had not */
 };
+void roster_snapshot_init(struct roster_snapshot *snapshot);
+void roster_snapshot_deinit(struct roster_snapshot *snapshot);
 
 /* In a REPEATABLE READ transaction: its snapshot; then pages in key order after (workspace_id, id), SPAN_NONE: from the
  * start. */
@@ -18,9 +21,10 @@ MUST_USE enum status roster_rows_page(struct connection *connection, struct span
                                       const struct uuid *after_id, int limit, struct result **ret_rows,
                                       struct error *error);
 
-/* Rows with since_xmin ≤ xid < the current snapshot's xmax, deleted ones included; ret_snapshot is for the next time.
- */
-MUST_USE enum status roster_rows_changed(struct connection *connection, int64_t since_xmin,
+/* Rows that were changed by transactions which `seen` did not see, deleted ones included, in any order; at most limit
+ * of them, any ones. ret_snapshot is what this one saw; what it did not comes next time. A row may come twice. NULL:
+ * there is none. */
+MUST_USE enum status roster_rows_changed(struct connection *connection, const struct roster_snapshot *seen, int limit,
                                          struct roster_snapshot *ret_snapshot, struct result **ret_rows,
                                          struct error *error);
 

@@ -4,6 +4,7 @@ import threading
 import time
 
 import pytest
+from servers import wait_until
 from support.receiver import Answer, Gate
 
 IN_FORCE_S = 1.0
@@ -204,6 +205,27 @@ def test_a_change_without_a_notification_is_found_all_the_same(ready, receiver):
         receiver.wait_for(1, "/silent", deadline_s=10)
         assert time.time() - made < IN_FORCE_S + GRACE_S + 0.5
     drained(ready)
+
+
+def test_very_many_changes_at_once_are_read_in_pages(ready, receiver):
+    known = ready.insert_subscription(receiver.url("/before"))
+    dispatch = ready.dispatch()
+    with ready.db.connect() as many:
+        many.execute("INSERT INTO subscriptions (workspace_id, id, webhook_url, event_types) SELECT 'many', gen_random_uuid(), "
+                     "'https://example.com/', '{other.type}' FROM generate_series(1, 25000)")
+        many.execute("UPDATE subscriptions SET webhook_url = %s WHERE id = %s", [receiver.url("/after"), known])
+    wait_until(lambda: dispatch.metric("hookcast_subscriptions") == 25001, 30, what="all are known")
+    ready.produce(ready.events(3))
+    assert len(receiver.wait_for(3, "/after")) == 3 and not receiver.requests("/before")
+    assert dispatch.log().count("subscriptions loaded") == 2
+    # One at a time again.
+    ready.db.execute("UPDATE subscriptions SET webhook_url = %s WHERE id = %s", receiver.url("/last"), known)
+
+    def arrives():
+        ready.produce(ready.events(1))
+        return receiver.requests("/last")
+    wait_until(arrives, 15, what="the change is in force")
+    assert dispatch.log().count("subscriptions loaded") == 2
 
 
 def test_every_process_takes_a_change_up(ready, receiver):
