@@ -30,20 +30,18 @@ enum call_flag {
     CALL_SLOW = 256,             /* may wait for somebody else, or take long: has workers of its own */
     CALL_MESSAGE = 512,          /* of a dialect: an error has a `message` too */
     CALL_SUCCESS = 1024,         /* and `success: false` */
-    CALL_KAFKA = 2048            /* waits for Kafka: has workers of its own */
+    CALL_KAFKA = 2048,           /* waits for Kafka: has workers of its own */
+    CALL_TOGETHER = 4096         /* calls that wait at the same time may come as a chain (`with`); only what reads */
 };
 
-/* In a worker: several calls of one route that wait at the same time, for a question to the database that they share.
- * Each may be answered, as by call_fn, or left: then it is answered alone. Only where a call changes nothing. */
-#define CALL_MANY_MAX 16
-typedef void call_many_fn(struct call **calls, size_t count);
+/* As many may be in a chain. */
+#define CALL_TOGETHER_MAX 16
 
 struct api_route {
     const char *method;
     const char *path; /* with {workspace_id} where it is of a workspace */
     call_fn *fn;
-    unsigned flags;     /* enum call_flag */
-    call_many_fn *many; /* NULL: each alone */
+    unsigned flags; /* enum call_flag */
 };
 
 /* In a worker, any one, each time that the client can take more: appends the next piece to `answer`, and says when it
@@ -82,6 +80,7 @@ struct call {
     struct connection *connection;
     struct key_grant grant;
     struct span workspace_id; /* SPAN_NONE: an admin key that named none */
+    struct call *with;        /* CALL_TOGETHER: the chain's next; what is left unanswered comes again, alone */
     struct json_t *json;      /* the body's object; NULL: none */
     struct json_t *errors;    /* NULL, or an array of {"field","message"} */
 

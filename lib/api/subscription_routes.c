@@ -88,8 +88,39 @@ static void create(struct call *call) {
     result_free(&rows);
 }
 
+/* Of one row, to those of the chain that want it. */
+static void answer_with_row(struct call *first, const struct uuid *ids, const struct result *rows, int r) {
+    struct subscription_row row;
+    subscriptions_row_read(rows, r, &row);
+    for (struct call *call = first; call; call = call->with, ids++)
+        if (!call->status && uuid_equal(ids, &row.id) && span_equal(call->workspace_id, row.workspace_id))
+            answer_view(call, 200, subscription_view(call->keyring, &row), &row);
+}
+
+/* Reading one is what clients do again and again: those that wait share a round trip. */
+static void get_together(struct call *first) {
+    struct span workspace_ids[CALL_TOGETHER_MAX];
+    struct uuid ids[CALL_TOGETHER_MAX];
+    struct result *rows = NULL;
+    struct error error;
+    size_t count = 0;
+    for (struct call *call = first; call; call = call->with, count++) {
+        workspace_ids[count] = call->workspace_id;
+        if (uuid_parse(call_param(call, "subscription_id"), &ids[count]) != STATUS_OK)
+            ids[count] = UUID_NIL;
+    }
+    if (subscriptions_get_many(first->connection, workspace_ids, ids, count, &rows, &error) == STATUS_OK)
+        for (int r = 0; r < result_rows(rows); r++)
+            answer_with_row(first, ids, rows, r);
+    result_free(&rows);
+}
+
 static void get(struct call *call) {
     struct uuid id;
+    if (call->with) {
+        get_together(call);
+        return;
+    }
     if (!subscription_id(call, &id))
         return;
     struct result *rows = NULL;
@@ -99,29 +130,6 @@ static void get(struct call *call) {
         answer_row(call, 200, rows);
     else
         call_failed(call, status, &error);
-    result_free(&rows);
-}
-
-/* Reading one is what clients do again and again: those that wait share a round trip. */
-static void get_many(struct call **calls, size_t count) {
-    struct span workspace_ids[CALL_MANY_MAX];
-    struct uuid ids[CALL_MANY_MAX];
-    struct result *rows = NULL;
-    struct error error;
-    for (size_t i = 0; i < count; i++) {
-        workspace_ids[i] = calls[i]->workspace_id;
-        if (uuid_parse(call_param(calls[i], "subscription_id"), &ids[i]) != STATUS_OK)
-            ids[i] = UUID_NIL;
-    }
-    if (subscriptions_get_many(calls[0]->connection, workspace_ids, ids, count, &rows, &error) != STATUS_OK)
-        return;
-    for (int r = 0; r < result_rows(rows); r++) {
-        struct subscription_row row;
-        subscriptions_row_read(rows, r, &row);
-        for (size_t i = 0; i < count; i++)
-            if (!calls[i]->status && uuid_equal(&ids[i], &row.id) && span_equal(workspace_ids[i], row.workspace_id))
-                answer_view(calls[i], 200, subscription_view(calls[i]->keyring, &row), &row);
-    }
     result_free(&rows);
 }
 
@@ -402,7 +410,7 @@ static void rotate(struct call *call) {
 static const struct api_route ROUTES[] = {
     {"POST", ALL, create, CALL_BODY},
     {"GET", ALL, list, 0},
-    {"GET", ONE, get, 0, .many = get_many},
+    {"GET", ONE, get, CALL_TOGETHER},
     {"PATCH", ONE, change, CALL_BODY},
     {"DELETE", ONE, delete, 0},
     {"GET", ONE "/secret", get_secret, CALL_SECRET_READ},

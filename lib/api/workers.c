@@ -283,21 +283,32 @@ static void answer(struct worker *worker, struct call *call) {
     }
 }
 
-/* Whatever goes wrong for all of them is found out again for each, and told there. */
-static void answer_many(struct worker *worker, struct call **calls, size_t count) {
-    struct call *ready[CALL_MANY_MAX];
-    size_t ready_count = 0;
+/* Chains those that may be answered, and has them answered with one another. Whatever goes wrong for all of them is
+ * found out again for each, and told there. */
+static void answer_chain(struct worker *worker, struct call **calls, size_t count) {
+    struct call *first = NULL;
     struct error ignored;
-    if (count > 1 && connect_worker(worker, &ignored) == STATUS_OK) {
-        for (size_t i = 0; i < count; i++)
-            if (may_answer(worker, calls[i]))
-                ready[ready_count++] = calls[i];
-        if (ready_count > 0)
-            ready[0]->route->many(ready, ready_count);
-        if (!connection_is_open(worker->connection))
-            for (size_t i = 0; i < count; i++)
-                call_reset(calls[i]);
+    if (connect_worker(worker, &ignored) != STATUS_OK)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        if (!may_answer(worker, calls[i]))
+            continue;
+        calls[i]->with = first;
+        first = calls[i];
     }
+    if (first && first->with)
+        first->route->fn(first);
+    bool lost = !connection_is_open(worker->connection);
+    for (size_t i = 0; i < count; i++) {
+        calls[i]->with = NULL;
+        if (lost)
+            call_reset(calls[i]);
+    }
+}
+
+static void answer_all(struct worker *worker, struct call **calls, size_t count) {
+    if (count > 1)
+        answer_chain(worker, calls, count);
     for (size_t i = 0; i < count; i++)
         if (!calls[i]->status)
             answer(worker, calls[i]);
@@ -313,7 +324,7 @@ static struct call *take_first(struct workers *workers) {
 
 static bool goes_with(const struct call *first, const struct queue_node *next) {
     const struct call *call = (const struct call *)next;
-    return call && call->route == first->route && first->route->many && !call->stream.begun && !first->stream.begun;
+    return call && call->route == first->route && first->route->flags & CALL_TOGETHER;
 }
 
 /* The next call, with those behind it that are answered together with it. 0: it is stopping. */
@@ -324,7 +335,7 @@ static size_t take(struct workers *workers, struct call **calls) {
         pthread_cond_wait(&workers->work, &workers->lock);
     if (workers->waiting.first)
         calls[count++] = take_first(workers);
-    while (count > 0 && count < CALL_MANY_MAX && goes_with(calls[0], workers->waiting.first))
+    while (count > 0 && count < CALL_TOGETHER_MAX && goes_with(calls[0], workers->waiting.first))
         calls[count++] = take_first(workers);
     pthread_mutex_unlock(&workers->lock);
     return count;
@@ -334,14 +345,14 @@ static void *run(void *ctx) {
     struct worker *worker = ctx;
     struct workers *workers = worker->workers;
     prctl(PR_SET_NAME, "api worker");
-    struct call *calls[CALL_MANY_MAX];
+    struct call *calls[CALL_TOGETHER_MAX];
     size_t count;
     while ((count = take(workers, calls))) {
         struct queue_batch answered = {NULL, NULL};
         if (calls[0]->stream.begun)
             go_on(worker, calls[0]);
         else
-            answer_many(worker, calls, count);
+            answer_all(worker, calls, count);
         for (size_t i = 0; i < count; i++)
             queue_batch_add(&answered, &calls[i]->node);
         queue_batch_push(workers->settings.answers, &answered);
