@@ -4,6 +4,8 @@
 #include <librdkafka/rdkafka.h>
 #include <librdkafka/rdkafka_mock.h>
 
+#define INIT_PRODUCER_ID 22 /* Kafka's number of the request that a producer begins with */
+
 struct dev_broker {
     rd_kafka_t *rk;
     rd_kafka_mock_cluster_t *cluster;
@@ -63,4 +65,10 @@ void dev_broker_reachable(struct dev_broker *broker, bool reachable) {
     for (int id = 1; id <= broker->brokers; id++)
         CHECK((reachable ? rd_kafka_mock_broker_set_up(broker->cluster, id)
                          : rd_kafka_mock_broker_set_down(broker->cluster, id)) == RD_KAFKA_RESP_ERR_NO_ERROR);
+}
+
+void dev_broker_refuse_producers(struct dev_broker *broker, int count) {
+    for (int i = 0; i < count; i++)
+        rd_kafka_mock_push_request_errors(broker->cluster, INIT_PRODUCER_ID, 1,
+                                          RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED);
 }

@@ -22,4 +22,7 @@ MUST_USE enum status dev_broker_topic(struct dev_broker *broker, const char *top
 /* Refuses connections and drops those that are open, or takes them again: all brokers. For tests. */
 void dev_broker_reachable(struct dev_broker *broker, bool reachable);
 
+/* Refuses the next `count` producers that begin: they may not. For tests. */
+void dev_broker_refuse_producers(struct dev_broker *broker, int count);
+
 #endif

@@ -1,5 +1,9 @@
 /* One librdkafka producer. Its reports come through the main queue, on the owner's thread; the eventfd is readable
- * while that queue may hold something. */
+ * while that queue may hold something.
+ *
+ * librdkafka's idempotent producer ends for good with some errors (a right that is missing, numbers that don't follow
+ * one another any more). Then what is under way is reported as failed, and another one is made of the same properties,
+ * so that whoever mends what was wrong need not start the program again. */
 #include "kafka/producer.h"
 
 #include "base/clock.h"
@@ -13,6 +17,7 @@
 #include <unistd.h>
 
 #define TOPIC_MAX_BYTES 249
+#define ANEW_AFTER_MS 1000
 
 struct producer {
     rd_kafka_t *rk;
@@ -22,6 +27,9 @@ struct producer {
     producer_report_fn *report;
     void *ctx;
     bool down;
+    bool ended;              /* librdkafka said fatal … */
+    struct error why;        /* … and why, and nothing is under way any more … */
+    int64_t anew_at_ms;      /* … and from when on another one may be made */
     struct error connection; /* the last thing that went wrong with a connection */
     struct client_log log;
 };
@@ -30,6 +38,8 @@ static void on_report(rd_kafka_t *rk, const rd_kafka_message_t *message, void *c
     (void)rk;
     struct producer *producer = ctx;
     producer->waiting--;
+    if (!message->err)
+        producer->why.text[0] = '\0';
     if (!message->err && producer->down) {
         producer->down = false;
         log_info("kafka", "Kafka answers the producer again");
@@ -43,8 +53,16 @@ static void on_report(rd_kafka_t *rk, const rd_kafka_message_t *message, void *c
     producer->report(producer->ctx, message->_private, text);
 }
 
+/* Said once for all of a kind that follow one another. */
+static void end(struct producer *producer, const char *text) {
+    if (strcmp(producer->why.text, text) != 0)
+        log_error("kafka", "the producer can't go on; another one is tried", LOG_TEXT("error", text));
+    (void)error_set(&producer->why, STATUS_FAILED, "%s", text);
+    producer->ended = true;
+    producer->anew_at_ms = clock_mono_ms() + ANEW_AFTER_MS;
+}
+
 static void on_error(rd_kafka_t *rk, int code, const char *reason, void *ctx) {
-    (void)rk;
     struct producer *producer = ctx;
     if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
         if (!producer->down)
@@ -53,7 +71,7 @@ static void on_error(rd_kafka_t *rk, int code, const char *reason, void *ctx) {
     } else if (code == RD_KAFKA_RESP_ERR__FATAL) {
         char text[512];
         rd_kafka_fatal_error(rk, text, sizeof(text));
-        log_error("kafka", "the producer can't go on", LOG_TEXT("error", text));
+        end(producer, text);
     } else {
         (void)error_set(&producer->connection, STATUS_UNAVAILABLE, "%s", reason);
         log_debug("kafka", "connection trouble", LOG_TEXT("reason", reason));
@@ -120,6 +138,13 @@ static enum status make_client(struct producer *producer, const struct producer_
     return status;
 }
 
+static void attach(struct producer *producer) {
+    producer->queue = rd_kafka_queue_get_main(producer->rk);
+    rd_kafka_set_log_queue(producer->rk, producer->queue);
+    static const uint64_t one = 1;
+    rd_kafka_queue_io_event_enable(producer->queue, producer->fd, &one, sizeof(one));
+}
+
 enum status producer_open(const struct producer_settings *settings, struct producer **ret_producer,
                           struct error *error) {
     struct producer *producer = mem_calloc(1, sizeof(*producer));
@@ -133,12 +158,41 @@ enum status producer_open(const struct producer_settings *settings, struct produ
         mem_free(producer);
         return status;
     }
-    producer->queue = rd_kafka_queue_get_main(producer->rk);
-    rd_kafka_set_log_queue(producer->rk, producer->queue);
-    static const uint64_t one = 1;
-    rd_kafka_queue_io_event_enable(producer->queue, producer->fd, &one, sizeof(one));
+    attach(producer);
     *ret_producer = producer;
     return STATUS_OK;
+}
+
+/* What is under way is reported as failed. */
+static void purge(struct producer *producer) {
+    rd_kafka_purge(producer->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+    while (producer->waiting > 0)
+        rd_kafka_poll(producer->rk, 100);
+}
+
+static void detach(struct producer *producer) {
+    rd_kafka_queue_io_event_enable(producer->queue, -1, NULL, 0);
+    rd_kafka_queue_destroy(producer->queue);
+    rd_kafka_destroy(producer->rk);
+}
+
+/* Another one takes the place of the one that ended. False: not yet. */
+static bool begin_anew(struct producer *producer) {
+    if (clock_mono_ms() < producer->anew_at_ms || producer->waiting > 0)
+        return false;
+    char text[256];
+    rd_kafka_conf_t *conf = rd_kafka_conf_dup(rd_kafka_conf(producer->rk));
+    rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof(text));
+    if (!rk) {
+        rd_kafka_conf_destroy(conf);
+        end(producer, text);
+        return false;
+    }
+    detach(producer);
+    producer->rk = rk;
+    attach(producer);
+    producer->ended = false;
+    return true;
 }
 
 void producer_close(struct producer **producer_at, int64_t timeout_ms) {
@@ -148,14 +202,8 @@ void producer_close(struct producer **producer_at, int64_t timeout_ms) {
     *producer_at = NULL;
     if (producer->waiting > 0)
         rd_kafka_flush(producer->rk, (int)timeout_ms);
-    if (producer->waiting > 0) {
-        rd_kafka_purge(producer->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
-        while (producer->waiting > 0)
-            rd_kafka_poll(producer->rk, 100);
-    }
-    rd_kafka_queue_io_event_enable(producer->queue, -1, NULL, 0);
-    rd_kafka_queue_destroy(producer->queue);
-    rd_kafka_destroy(producer->rk);
+    purge(producer);
+    detach(producer);
     close(producer->fd);
     mem_free(producer);
 }
@@ -189,6 +237,8 @@ enum status producer_send(struct producer *producer, struct span topic, struct s
     char name[TOPIC_MAX_BYTES + 1];
     if (topic.len == 0 || topic.len > TOPIC_MAX_BYTES)
         return error_set(error, STATUS_INVALID, "a topic's name has 1 to %d bytes", TOPIC_MAX_BYTES);
+    if (producer->ended && !begin_anew(producer))
+        return error_set(error, STATUS_FAILED, "the producer has ended: %s", producer->why.text);
     memcpy(name, topic.data, topic.len);
     name[topic.len] = '\0';
     rd_kafka_headers_t *list = headers_of(headers, header_count);
@@ -218,6 +268,8 @@ void producer_poll(struct producer *producer, int64_t timeout_ms) {
     ssize_t got = read(producer->fd, &count, sizeof(count));
     (void)got;
     rd_kafka_poll(producer->rk, (int)timeout_ms);
+    if (producer->ended)
+        purge(producer);
 }
 
 int64_t producer_waiting(const struct producer *producer) {

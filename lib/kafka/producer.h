@@ -1,4 +1,6 @@
-/* An idempotent Kafka producer, acks=all. One thread. */
+/* An idempotent Kafka producer, acks=all. One thread. When Kafka says that it can't go on (it may not produce, or lost
+ * what it knew of us), all that is under way is reported as failed, and a second later it begins anew: producer_send
+ * gives STATUS_FAILED until then. */
 #ifndef KAFKA_PRODUCER_H
 #define KAFKA_PRODUCER_H
 

@@ -74,11 +74,54 @@ static void essential_properties_are_refused_by_name(void **state) {
     assert_null(producer);
 }
 
+/* Polls until something was reported. */
+static void wait_for_report(struct producer *producer, const struct drive_reports *reports) {
+    int64_t before = reports->good + reports->bad, deadline_ms = clock_mono_ms() + DEADLINE_MS;
+    while (reports->good + reports->bad == before) {
+        assert_true(clock_mono_ms() < deadline_ms);
+        struct pollfd wait = {.fd = producer_fd(producer), .events = POLLIN};
+        poll(&wait, 1, 100);
+        producer_poll(producer, 0);
+    }
+}
+
+static void one_that_may_not_go_on_begins_anew(void **state) {
+    (void)state;
+    struct drive_reports reports = {0};
+    struct error error;
+    struct dev_broker *broker;
+    drive_ok(dev_broker_open(1, 1, &broker, &error), &error);
+    dev_broker_refuse_producers(broker, 1);
+    struct producer *producer = drive_producer(dev_broker_address(broker), &reports, "", DEADLINE_MS);
+    drive_ok(producer_send(producer, SPAN_LITERAL("events.a"), SPAN_NONE, SPAN_LITERAL("x"), NULL, 0, NULL, &error),
+             &error);
+    wait_for_report(producer, &reports);
+    assert_int_equal(reports.bad, 1);
+    assert_int_equal(producer_waiting(producer), 0);
+    int64_t deadline_ms = clock_mono_ms() + DEADLINE_MS;
+    enum status status;
+    int refused = 0;
+    while ((status = producer_send(producer, SPAN_LITERAL("events.a"), SPAN_NONE, SPAN_LITERAL("y"), NULL, 0, NULL,
+                                   &error)) != STATUS_OK) {
+        assert_int_equal(status, STATUS_FAILED);
+        assert_non_null(strstr(error.text, "has ended"));
+        assert_true(clock_mono_ms() < deadline_ms);
+        refused++;
+        producer_poll(producer, 50);
+    }
+    assert_true(refused > 0);
+    wait_for_report(producer, &reports);
+    assert_int_equal(reports.good, 1);
+    producer_close(&producer, 1000);
+    dev_broker_close(&broker);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_can_not_be_sent_is_refused),
         cmocka_unit_test(a_full_queue_is_said_and_no_report_is_lost),
         cmocka_unit_test(a_broker_that_never_answers_fails_the_record_with_the_reason),
+        cmocka_unit_test(one_that_may_not_go_on_begins_anew),
         cmocka_unit_test(essential_properties_are_refused_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
