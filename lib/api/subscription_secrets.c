@@ -73,15 +73,16 @@ bool subscription_secrets_set_asymmetric(struct json_t *secrets, bool asymmetric
 
 static json_t *public_key_of(const json_t *one) {
     const json_t *key = key_of(one);
-    json_t *public = NULL;
+    if (!key)
+        return json_null();
     struct error error;
     struct buffer text;
     buffer_init(&text, 256);
-    struct span private = {json_string_value(key), json_string_length(key)};
-    if (key && signature_public_key(private, &text, &error) == STATUS_OK)
-    public = json_stringn(text.data, text.len);
+    struct span private_key = {json_string_value(key), json_string_length(key)};
+    enum status status = signature_public_key(private_key, &text, &error);
+    json_t *public_key = status == STATUS_OK ? json_stringn(text.data, text.len) : json_null();
     buffer_deinit(&text);
-    return public ? public : json_null();
+    return public_key;
 }
 
 struct json_t *subscription_secrets_public_key(const struct json_t *secrets) {
