@@ -69,7 +69,7 @@ struct command *cmd_api(void) {
                     "is under way. Any number of them may run beside each other.\n"
                     "Events that come over it go to Kafka; while Kafka is away only these are refused.\n"
                     "\"hookcast key create\" makes the keys that it wants; docs/api.md shows each request.\n",
-                .use = USE_DATABASE | USE_KAFKA | USE_API | USE_WEBHOOK | USE_SECRETS,
+                .use = USE_DATABASE | USE_KAFKA | USE_API | USE_WEBHOOK | USE_SECRETS | USE_MAIL,
                 .options = options,
                 .option_count = sizeof(options) / sizeof(options[0]),
             },

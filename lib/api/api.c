@@ -2,6 +2,7 @@
  * what was pushed and end ─▶ the loop sends the last answers and gives slow clients a moment ─▶ the loop ends ─▶ the
  * server is closed. */
 #include "api/api.h"
+#include "api/exporter.h"
 #include "api/prober.h"
 #include "api/publisher.h"
 #include "api/routes.h"
@@ -46,6 +47,7 @@ struct api {
     struct workers *workers, *slow_workers, *kafka_workers;
     struct publisher *publisher;
     struct prober *prober;
+    struct exporter *exporter;
     struct control quiesce, wait;
     pthread_mutex_t lock;
     pthread_cond_t stepped;
@@ -147,9 +149,16 @@ static void begin_stream(struct api *api, struct call *call) {
     call->stream.owner = streaming;
     call->stream.begun = true;
     call->path = arena_span(call->arena, call->path); /* the request may be gone before the call */
-    streaming->stream =
-        request_respond_fed(call->request, call->status, call->type, on_stream_want, on_stream_gone, streaming);
+    streaming->stream = request_respond_fed(call->request, call->status, call->type, call->stream.length,
+                                            on_stream_want, on_stream_gone, streaming);
     feed_stream(streaming);
+}
+
+static bool has_header(const struct call *call, const char *name) {
+    for (size_t i = 0; i < call->header_count; i++)
+        if (strcmp(call->headers[i].name, name) == 0)
+            return true;
+    return false;
 }
 
 /* The end of a call, in the loop, or of its first piece. */
@@ -161,7 +170,8 @@ static void finish(struct api *api, struct call *call) {
     metric_add(api->classes[call->status / 100 - 2], 1);
     for (size_t i = 0; i < call->header_count; i++)
         request_set_header(call->request, call->headers[i].name, call->headers[i].value);
-    request_set_header(call->request, "Cache-Control", "no-store");
+    if (!has_header(call, "Cache-Control"))
+        request_set_header(call->request, "Cache-Control", "no-store");
     if (call->stream.next) {
         begin_stream(api, call);
         return;
@@ -197,6 +207,7 @@ static void on_request(void *ctx, struct request *request) {
     call->keyring = api->keyring;
     call->publisher = api->publisher;
     call->prober = api->prober;
+    call->exporter = api->exporter;
     const struct route *route;
     struct buffer allow;
     buffer_init(&allow, 256);
@@ -278,6 +289,7 @@ enum status api_new(const struct settings *settings, struct api **ret_api, struc
     api->keyring = keyring;
     api->publisher = publisher;
     api->prober = prober;
+    api->exporter = exporter_new(settings);
     api->auth = auth_new();
     CHECK(pthread_mutex_init(&api->lock, NULL) == 0 && pthread_cond_init(&api->stepped, NULL) == 0);
     api->loop = loop_new("api");
@@ -310,6 +322,7 @@ void api_free(struct api **api_ptr) {
     workers_free(&api->slow_workers);
     workers_free(&api->kafka_workers);
     workers_free(&api->workers);
+    exporter_free(&api->exporter);
     prober_free(&api->prober);
     publisher_free(&api->publisher);
     loop_timer_free(&api->linger);
@@ -338,6 +351,7 @@ enum status api_start(struct api *api, struct error *error) {
         return status;
     publisher_start(api->publisher);
     prober_start(api->prober);
+    exporter_start(api->exporter);
     workers_start(api->workers);
     workers_start(api->slow_workers);
     workers_start(api->kafka_workers);
@@ -346,18 +360,23 @@ enum status api_start(struct api *api, struct error *error) {
     return STATUS_OK;
 }
 
+static int64_t left_of(int64_t until_ms) {
+    int64_t left_ms = until_ms - clock_mono_ms();
+    return left_ms > 0 ? left_ms : 0;
+}
+
 void api_stop(struct api *api, int64_t drain_ms) {
     if (!api->server)
         return;
     step(api, &api->quiesce, STEP_QUIESCE, STEP_QUIESCE);
     publisher_quiesce(api->publisher, drain_ms);
     prober_quiesce(api->prober, drain_ms);
+    exporter_quiesce(api->exporter);
     struct workers *pools[] = {api->workers, api->slow_workers, api->kafka_workers};
     int64_t until_ms = clock_mono_ms() + drain_ms;
-    for (size_t i = 0; i < sizeof(pools) / sizeof(*pools); i++) {
-        int64_t left_ms = until_ms - clock_mono_ms();
-        workers_stop(pools[i], left_ms > 0 ? left_ms : 0);
-    }
+    for (size_t i = 0; i < sizeof(pools) / sizeof(*pools); i++)
+        workers_stop(pools[i], left_of(until_ms));
+    exporter_stop(api->exporter, left_of(until_ms));
     prober_stop(api->prober);
     publisher_stop(api->publisher);
     step(api, &api->wait, STEP_LINGER, STEP_DONE);

@@ -10,6 +10,7 @@
 
 struct json_t; /* jansson's */
 struct call;
+struct exporter;
 struct keyring;
 struct prober;
 struct publisher;
@@ -60,6 +61,7 @@ struct call {
     const struct keyring *keyring;
     struct publisher *publisher;
     struct prober *prober;
+    struct exporter *exporter;
     int64_t began_us;
     struct arena *arena; /* for whatever lives as long as the call */
 
@@ -96,9 +98,10 @@ struct call {
         call_piece_fn *next; /* NULL: `answer` is the end */
         call_piece_free_fn *free;
         void *state;
-        bool begun;  /* the first piece is on its way to the client */
-        bool failed; /* the client is cut off */
-        void *owner; /* api.c's */
+        int64_t length; /* of all pieces, in bytes; 0: not known beforehand */
+        bool begun;     /* the first piece is on its way to the client */
+        bool failed;    /* the client is cut off */
+        void *owner;    /* api.c's */
     } stream;
 };
 

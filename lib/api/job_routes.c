@@ -1,6 +1,7 @@
 /* …/workspaces/{workspace_id}/jobs: what goes on behind the API. */
 #include "api/job_view.h"
 #include "api/routes.h"
+#include "store/exports.h"
 #include <jansson.h>
 
 #define LIST_DEFAULT 50
@@ -25,7 +26,7 @@ static void get(struct call *call) {
     if (status == STATUS_OK) {
         struct job_row row;
         jobs_row_read(rows, 0, &row);
-        call_answer_json(call, 200, job_view(&row));
+        call_answer_json(call, 200, job_view(call, &row));
     } else {
         call_failed(call, status, &error);
     }
@@ -60,7 +61,7 @@ static void list(struct call *call) {
         for (int i = 0; i < result_rows(rows); i++) {
             struct job_row row;
             jobs_row_read(rows, i, &row);
-            json_array_append_new(jobs, job_view(&row));
+            json_array_append_new(jobs, job_view(call, &row));
         }
         call_answer_json(call, 200, json_pack("{s:o}", "jobs", jobs));
     } else {
@@ -74,11 +75,13 @@ static void cancel(struct call *call) {
     struct error error;
     if (!job_id(call, &id))
         return;
-    bool ended;
+    bool ended, removed = false;
     enum status status = jobs_cancel(call->connection, call->workspace_id, &id, &ended, &error);
+    if (status == STATUS_OK && ended)
+        status = exports_remove(call->connection, call->workspace_id, &id, &removed, &error);
     if (status != STATUS_OK)
         call_failed(call, status, &error);
-    else if (ended)
+    else if (ended && !removed)
         call_problem(call, 409, "job_ended", "The job has ended: there is nothing left to cancel.");
     else
         call_answer_empty(call, 204);

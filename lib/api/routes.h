@@ -19,6 +19,7 @@ const struct api_route *event_type_routes(size_t *ret_count);
 const struct api_route *resend_routes(size_t *ret_count);
 const struct api_route *job_routes(size_t *ret_count);
 const struct api_route *log_routes(size_t *ret_count);
+const struct api_route *export_routes(size_t *ret_count);
 const struct api_route *stats_routes(size_t *ret_count);
 const struct api_route *event_routes(size_t *ret_count);
 const struct api_route *test_routes(size_t *ret_count);

@@ -243,7 +243,7 @@ static const struct setting TABLE[] = {
      .expects = "smtp[s]://user:password@host:port",
      .use = USE_MAIL,
      .flags = SETTING_SECRET | SETTING_NO_OPTION,
-     .help = "The server for mail about webhooks that were disabled."},
+     .help = "The server for mail: about webhooks that were disabled, and exports that are ready."},
     {.option = "mail-from",
      .type = SETTING_TEXT,
      FIELD(mail_from),

@@ -476,9 +476,10 @@ void request_respond_stream(struct request *request, int status, const char *con
            MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK_BYTES, on_read, stream, on_stream_free));
 }
 
-struct stream *request_respond_fed(struct request *request, int status, const char *content_type,
+struct stream *request_respond_fed(struct request *request, int status, const char *content_type, int64_t length,
                                    request_stream_want_fn *want, request_stream_end_fn *end, void *ctx) {
     struct stream *stream = mem_calloc(1, sizeof(*stream));
+    uint64_t size = length > 0 ? (uint64_t)length : MHD_SIZE_UNKNOWN;
     stream->want = want;
     stream->end = end;
     stream->ctx = ctx;
@@ -486,7 +487,7 @@ struct stream *request_respond_fed(struct request *request, int status, const ch
     request->stream = stream;
     buffer_init(&stream->chunk, 1);
     answer(request, status, content_type,
-           MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK_BYTES, on_read, stream, on_stream_free));
+           MHD_create_response_from_callback(size, STREAM_BLOCK_BYTES, on_read, stream, on_stream_free));
     return stream;
 }
 

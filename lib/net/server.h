@@ -51,12 +51,13 @@ typedef void request_stream_end_fn(void *ctx);
 void request_respond_stream(struct request *request, int status, const char *content_type, request_stream_fn *next,
                             request_stream_end_fn *end, void *ctx);
 
-/* The same where the chunks are made elsewhere: whenever the client can take more and nothing is left, want is called,
- * once, and stream_feed or stream_cut answers it, at once or later; nothing else waits meanwhile. All in the loop. end
- * is called when the client has all, or has gone away; then the stream is no more, whether a chunk is owed or not. */
+/* The same where the chunks are made elsewhere, and where their length (0: unknown) may be told to the client before:
+ * whenever the client can take more and nothing is left, want is called, once, and stream_feed or stream_cut answers
+ * it, at once or later; nothing else waits meanwhile. All in the loop. end is called when the client has all, or has
+ * gone away; then the stream is no more, whether a chunk is owed or not. */
 struct stream;
 typedef void request_stream_want_fn(void *ctx);
-struct stream *request_respond_fed(struct request *request, int status, const char *content_type,
+struct stream *request_respond_fed(struct request *request, int status, const char *content_type, int64_t length,
                                    request_stream_want_fn *want, request_stream_end_fn *end, void *ctx);
 /* Takes the chunk's bytes and leaves it empty. last: it is the last one. Also once before the first want. */
 void stream_feed(struct stream *stream, struct buffer *chunk, bool last);

@@ -926,6 +926,15 @@ def rejected(installation, workspace):
     return number
 
 
+def file_of_an_export(installation, api):
+    """What the link to a file is made of."""
+    number = api.post("/api/v1/workspaces/acme/logs/export", {"email": "ops@example.com"}).json["job_id"]
+    path = f"/api/v1/workspaces/acme/jobs/{number}"
+    installation.db.wait("SELECT state = 'done' FROM jobs WHERE id = %s", number)
+    expires, signature = re.search(r"expires=(\d+)&signature=(\w+)$", api.get(path).json["url"]).groups()
+    return {"JOB": number, "EXPIRES": expires, "SIGNATURE": signature}
+
+
 def test_every_line_of_the_page_runs(installation):
     own = installation.api.with_key(installation.key("acme"))
     admin = installation.api_of(None)
@@ -934,7 +943,8 @@ def test_every_line_of_the_page_runs(installation):
     for line in page_lines():
         subscription = created(own, "acme")["id"]
         job = own.post(f"{ALL.format('acme')}/{subscription}/recover", {"since": "2026-01-01"}).json["id"] if "$JOB" in line else ""
-        env = {"API": own.url, "KEY": own.key, "SUBSCRIPTION": subscription, "JOB": job,
+        link = file_of_an_export(installation, own) if "$SIGNATURE" in line else {}
+        env = {"API": own.url, "KEY": own.key, "SUBSCRIPTION": subscription, "JOB": job, **link,
                "LOG": logged(installation, "acme", subscription), "EVENT": stored(installation, "acme"),
                "ADMIN": admin.key, "REJECTED": rejected(installation, "acme"),
                "KEY_ID": own.post("/api/v1/workspaces/acme/keys").json["id"]}

@@ -162,6 +162,10 @@ def before_call(context, case, kwargs):
         body.pop("until", None)
         if body.get("subscription_id"):
             body["subscription_id"] = KNOWN["subscription_id"]
+    if positive and case.path.endswith("/export"):
+        body.pop("end_date", None)
+        if body.get("subscription_id"):
+            body["subscription_id"] = KNOWN["subscription_id"]
     if positive and case.path.endswith("/stats"):
         (case.query or {}).pop("end_date", None)
         (case.query or {}).pop("start_date", None)

@@ -9,6 +9,8 @@ from support.installation import find_key
 from test_openapi import routes
 
 PUBLIC = {"/healthz", "/readyz", "/openapi.json", "/docs", "/redoc"}
+# For whoever has a link, whatever key comes with it.
+LINKED = {"/api/v1/exports/{job_id}"}
 ADMIN = {("get", "/api/v1/workspaces"), ("put", "/api/v1/workspaces/{workspace_id}"), ("delete", "/api/v1/workspaces/{workspace_id}"),
          ("get", "/api/v1/audit"), ("get", "/api/v1/rejected_events"), ("get", "/api/v1/rejected_events/{rejected_id}"),
          ("post", "/api/v1/rejected_events/{rejected_id}/republish")}
@@ -82,12 +84,21 @@ def test_public_routes_are_open_to_all(tenants):
                 assert tenants.ask(who, method, path).status == 200, (who, path)
 
 
+def test_no_key_stands_for_a_link(tenants):
+    tenants.db.execute("UPDATE jobs SET kind = 'export', next_at = 'infinity', state = 'done', size = 1, chunks = 1, expires_at = now() + interval '1 d' "
+                       "WHERE id = %s", tenants.names["job_id"])
+    for method, path in TABLE:
+        if path in LINKED:
+            for who in tenants.keys:
+                assert problem(tenants.ask(who, method, path)) == (404, "not_found"), (who, path)
+
+
 def test_who_is_nobody_learns_nothing(tenants):
     before = tenants.state()
     for method, path in TABLE:
         for who in ("none", "unknown", "revoked", "expired"):
             for prefix in ("", "/notify"):
-                if path not in PUBLIC:
+                if path not in PUBLIC | LINKED:
                     answer = tenants.ask(who, method, prefix + path)
                     assert problem(answer) == (401, "unauthorized") and "www-authenticate" in answer.headers, (who, method, path)
     assert tenants.state() == before
@@ -96,7 +107,7 @@ def test_who_is_nobody_learns_nothing(tenants):
 def test_another_workspace_sees_nothing_that_is_not_its_own(tenants):
     before = tenants.state()
     for method, path in TABLE:
-        if path in PUBLIC:
+        if path in PUBLIC | LINKED:
             continue
         if "{workspace_id}" in path:
             assert problem(tenants.ask("foreign", method, path)) == (404, "not_found"), (method, path)
@@ -111,7 +122,7 @@ def test_another_workspace_sees_nothing_that_is_not_its_own(tenants):
 def test_a_read_only_key_changes_nothing_and_sees_no_secret(tenants):
     before = tenants.state()
     for method, path in TABLE:
-        if path in PUBLIC or (method, path) in ADMIN:
+        if path in PUBLIC | LINKED or (method, path) in ADMIN:
             continue
         answer = tenants.ask("read-only", method, path)
         if method == "get" and path not in SECRET:
@@ -130,7 +141,7 @@ def test_routes_for_admin_keys_alone(tenants):
 def test_the_own_key_and_an_admin_key_get_in(tenants):
     """Reading gives 200; changing gets as far as the body, which is no JSON, or the row."""
     for method, path in TABLE:
-        if path in PUBLIC or method == "delete":
+        if path in PUBLIC | LINKED or method == "delete":
             continue
         for who in ("own", "admin"):
             if who == "own" and (method, path) in ADMIN:
@@ -147,7 +158,7 @@ def test_the_own_key_and_an_admin_key_get_in(tenants):
 
 def test_an_admin_key_that_names_no_workspace_or_none_that_there_is(tenants):
     for method, path in TABLE:
-        if path in PUBLIC or (method, path) in ADMIN or path == "/api/v1/workspaces/{workspace_id}":
+        if path in PUBLIC | LINKED or (method, path) in ADMIN or path == "/api/v1/workspaces/{workspace_id}":
             continue
         if "{workspace_id}" in path:
             assert problem(tenants.ask("admin", method, path, workspace="nowhere")) == (404, "not_found"), (method, path)

@@ -93,10 +93,12 @@ static void want_nothing(void *ctx) {
     (void)ctx;
 }
 
-static void begin_fed(struct request *request, bool cut) {
+#define FED_BYTES (20 * 100000)
+
+static void begin_fed(struct request *request, bool cut, int64_t length) {
     fed.chunks_left = 20;
     fed.cut = cut;
-    fed.stream = request_respond_fed(request, 200, "text/plain", on_want, end_fed, NULL);
+    fed.stream = request_respond_fed(request, 200, "text/plain", length, on_want, end_fed, NULL);
 }
 
 static void put_query(void *ctx, struct span name, struct span value) {
@@ -132,10 +134,12 @@ static void on_request(void *ctx, struct request *request) {
         request_respond_stream(request, 200, "text/plain", next_chunk, end_stream,
                                span_is(path, "/stream") ? "/stream" : "/broken");
     } else if (span_is(path, "/fed") || span_is(path, "/fed-cut")) {
-        begin_fed(request, span_is(path, "/fed-cut"));
+        begin_fed(request, span_is(path, "/fed-cut"), 0);
+    } else if (span_is(path, "/fed-known")) {
+        begin_fed(request, false, FED_BYTES);
     } else if (span_is(path, "/fed-never")) {
         fed.chunks_left = 2;
-        fed.stream = request_respond_fed(request, 200, "text/plain", want_nothing, end_stream, NULL);
+        fed.stream = request_respond_fed(request, 200, "text/plain", 0, want_nothing, end_stream, NULL);
     } else if (span_is(path, "/empty")) {
         request_respond(request, 204, NULL, SPAN_NONE);
     } else {
@@ -413,7 +417,7 @@ static void test_streams_that_are_fed(void **state) {
     const char *answer = exchange("GET /fed HTTP/1.0\r\n\r\n");
     const char *body = strstr(answer, "\r\n\r\n");
     assert_non_null(body);
-    assert_int_equal(strlen(body + 4), 20 * 100000);
+    assert_int_equal(strlen(body + 4), FED_BYTES);
     expect_answer("HEAD /fed HTTP/1.1\r\n" END, "HTTP/1.1 200", "");
     assert_null(strstr(exchange("GET /fed-cut HTTP/1.1\r\n" END), "\r\n0\r\n\r\n"));
     assert_int_equal(fixture.streams_ended, 3);
@@ -431,6 +435,18 @@ static void test_streams_that_are_fed(void **state) {
     read_until(fd, "200 OK");
     expect_answer("GET /next HTTP/1.1\r\n" END, "HTTP/1.1 200", "/next");
     close(fd);
+}
+
+static void test_the_length_of_a_stream_is_told_where_it_is_known(void **state) {
+    (void)state;
+    const char *answer = exchange("GET /fed-known HTTP/1.1\r\n" END);
+    assert_non_null(strcasestr(answer, "\r\nContent-Length: 2000000\r\n"));
+    assert_null(strcasestr(answer, "\r\nTransfer-Encoding:"));
+    assert_int_equal(strlen(strstr(answer, "\r\n\r\n") + 4), FED_BYTES);
+    answer = exchange("HEAD /fed-known HTTP/1.1\r\n" END);
+    assert_non_null(strcasestr(answer, "\r\nContent-Length: 2000000\r\n"));
+    assert_string_equal(strstr(answer, "\r\n\r\n"), "\r\n\r\n");
+    assert_int_equal(fixture.streams_ended, 2);
 }
 
 static void test_garbage(void **state) {
@@ -552,6 +568,7 @@ int main(void) {
         WITH_SERVER(test_a_client_that_leaves_before_the_answer),
         WITH_SERVER(test_streams),
         WITH_SERVER(test_streams_that_are_fed),
+        WITH_SERVER(test_the_length_of_a_stream_is_told_where_it_is_known),
         WITH_SERVER(test_garbage),
         cmocka_unit_test(test_close_with_a_request_unanswered),
         cmocka_unit_test(test_limits_of_connections_and_idleness),
