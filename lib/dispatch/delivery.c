@@ -33,6 +33,7 @@ struct delivery *delivery_clone(const struct delivery *delivery) {
     clone->taken = delivery->taken;
     clone->slot = delivery->slot;
     clone->has_row = delivery->has_row;
+    clone->bare_row = delivery->bare_row;
     clone->row_key = delivery->row_key;
     clone->fence = delivery->fence;
     clone->activation = delivery->activation;

@@ -67,6 +67,7 @@ struct delivery {
     bool replay;           /* sent again on request */
     bool quick;            /* while it is under way: holds one of its lane's places for quick endpoints */
     bool counted_as_row;   /* among its target's rows in flight */
+    bool bare_row;         /* a batch's whose row has no body yet (store/batches.h) */
     bool parked_in_flight; /* its row was written while it was under way: a success finishes it whatever the fence */
     int64_t ready_number;  /* of the record that was ready last when its answer came */
     struct uuid row_key;

@@ -136,7 +136,7 @@ static struct formed *form(struct gathering *gathering, struct event *const *eve
         .subscription = subscription_ref(subscription),
         .activation = delivery->activation,
     };
-    gathering->formed_bytes += formed->batch->value.len;
+    gathering->formed_bytes += batch_body_bytes(formed->batch);
     return formed;
 }
 
@@ -165,6 +165,7 @@ static void send_off(struct recorder *recorder, struct formed *formed) {
         int64_t timeout_ms =
             subscription->timeout_ms ? subscription->timeout_ms : recorder->settings.settings->timeout_ms;
         row.lease_ms = timeout_ms + LEASE_MARGIN_MS;
+        row.bare = true;
         formed->leaves = true;
         formed->lease_deadline_ms = gathering->built_at_ms + LEASE_MARGIN_MS - START_MARGIN_MS;
     }
@@ -300,7 +301,7 @@ void recorder_batches_split(struct recorder *recorder, const struct delivery *de
         rows[i] = row_of(halving->halves[i], &delivery->subscription->id, delivery->activation);
         rows[i].replay = delivery->replay;
     }
-    halving->number = schedule_changes_split(recorder->schedule, &key, delivery->fence, batch->value.len, rows);
+    halving->number = schedule_changes_split(recorder->schedule, &key, delivery->fence, batch_body_bytes(batch), rows);
 }
 
 /* ---- writing ---- */
@@ -361,7 +362,7 @@ void recorder_batches_leave(struct recorder *recorder) {
             continue;
         struct queue_batch batch = {NULL, NULL};
         struct delivery *delivery = delivery_new(formed->batch, formed->subscription, NULL);
-        delivery->has_row = true;
+        delivery->has_row = delivery->bare_row = true;
         delivery->fence = 1;
         delivery->activation = formed->activation;
         delivery->lease_deadline_ms = formed->lease_deadline_ms;

@@ -206,6 +206,8 @@ static void schedule_row(struct recorder *recorder, const struct delivery *deliv
         schedule_changes_finish(recorder->schedule, &key, -1);
     else
         schedule_changes_finish(recorder->schedule, &key, delivery->fence);
+    if (delivery->bare_row)
+        schedule_changes_body(recorder->schedule, delivery->event);
 }
 
 static bool leaves_log(const struct delivery *delivery) {

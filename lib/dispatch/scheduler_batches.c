@@ -6,6 +6,7 @@
 
 #define CLOSE_MOST 256 /* of one look: due rows wait meanwhile */
 #define CLOSE_AGAIN 4  /* so often, when an endpoint has members for many batches */
+#define FILL_MOST 64
 #define DAYS_EVERY_MS 60000
 
 enum status scheduler_read_days(struct scheduler *scheduler, struct error *error) {
@@ -76,5 +77,15 @@ enum status scheduler_close(struct scheduler *scheduler, const struct schedule_k
             status = close_some(scheduler, closings, some, ret_pace, &more, error);
         }
     }
+    return status;
+}
+
+enum status scheduler_fill(struct scheduler *scheduler, const struct schedule_due *rows, size_t count,
+                           enum pace *ret_pace, struct error *error) {
+    if (count == 0)
+        return STATUS_OK;
+    enum status status = batches_fill(scheduler->connection, rows, count < FILL_MOST ? count : FILL_MOST, error);
+    if (status == STATUS_OK)
+        *ret_pace = PACE_FULL;
     return status;
 }

@@ -39,7 +39,7 @@ struct due_list {
 };
 
 struct look {
-    struct due_list send, hold, cancel, ask;
+    struct due_list send, hold, cancel, ask, bare;
     struct key_list close;
     struct subscription **granted; /* a reference for each to send: its gate gave a slot */
     int64_t bytes, timeout_ms;
@@ -48,7 +48,7 @@ struct look {
 
 static void look_init(struct look *look, size_t count) {
     *look = (struct look){.granted = mem_calloc(count, sizeof(struct subscription *))};
-    struct due_list *lists[] = {&look->send, &look->hold, &look->cancel, &look->ask};
+    struct due_list *lists[] = {&look->send, &look->hold, &look->cancel, &look->ask, &look->bare};
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
         lists[i]->rows = mem_calloc(count, sizeof(struct schedule_due));
     look->close.keys = mem_calloc(count, sizeof(struct schedule_key));
@@ -62,6 +62,7 @@ static void look_deinit(struct look *look) {
     mem_free(look->hold.rows);
     mem_free(look->cancel.rows);
     mem_free(look->ask.rows);
+    mem_free(look->bare.rows);
     mem_free(look->close.keys);
 }
 
@@ -111,6 +112,12 @@ static void leave(struct look *look, const struct schedule_due *due) {
 static void judge_row(struct scheduler *scheduler, struct look *look, const struct schedule_due *due,
                       struct subscription *subscription) {
     int64_t timeout_ms;
+    /* Whatever is to become of it: first it gets its body. */
+    if (due->kind == SCHEDULE_BATCH && due->body_bytes == 0) {
+        leave(look, due);
+        add(&look->bare, due);
+        return;
+    }
     switch (judge(scheduler, look, due, subscription)) {
     case SEND:
         timeout_ms = scheduler_timeout_ms(scheduler, subscription);
@@ -248,6 +255,8 @@ static enum status hold_due(struct scheduler *scheduler, const struct due_list *
 static enum status deal_with(struct scheduler *scheduler, struct look *look, enum pace *ret_pace, struct error *error) {
     /* First what goes to those who have room. */
     enum status status = send_due(scheduler, look, error);
+    if (status == STATUS_OK)
+        status = scheduler_fill(scheduler, look->bare.rows, look->bare.count, ret_pace, error);
     if (status == STATUS_OK)
         status = ask_for_gone(scheduler, look, error);
     if (status == STATUS_OK)

@@ -134,6 +134,9 @@ void throng_found(const struct asked *asked, const struct schedule_walked *walke
  * PACE_FULL: there are rows to look for now. */
 MUST_USE enum status scheduler_close(struct scheduler *scheduler, const struct schedule_key *endpoints, size_t count,
                                      enum pace *ret_pace, struct error *error);
+/* Gives these rows, which are bare, their bodies: the next look finds them as ordinary ones. PACE_FULL as above. */
+MUST_USE enum status scheduler_fill(struct scheduler *scheduler, const struct schedule_due *rows, size_t count,
+                                    enum pace *ret_pace, struct error *error);
 /* Whether its members wait for their batch. */
 bool scheduler_gathers(const struct subscription *subscription);
 /* Brings scheduler->days up to date. */

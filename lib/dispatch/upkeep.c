@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "core/log.h"
 #include "db/connection.h"
+#include "store/batches.h"
 #include "store/partitions.h"
 #include <poll.h>
 #include <pthread.h>
@@ -37,6 +38,8 @@ struct upkeep *upkeep_new(const struct settings *settings) {
 static enum status keep_up(struct upkeep *upkeep, struct error *error) {
     connection_set_timeout(upkeep->connection, TIMEOUT_MS);
     enum status status = connection_open(upkeep->connection, 5000, error);
+    if (status == STATUS_OK)
+        status = batches_fill_forgotten(upkeep->connection, error);
     if (status == STATUS_OK)
         status = partitions_maintain(upkeep->connection, upkeep->settings->retention_ms,
                                      upkeep->settings->payload_retention_ms, error);

@@ -86,6 +86,64 @@ enum status batches_halve(struct connection *connection, struct span workspace_i
     return status;
 }
 
+/* ---- bare rows ---- */
+
+/* An event and the batch that was made of it are written by one transaction, hence of one time: only one day is looked
+ * through. An event that was erased has nothing any more. */
+#define FILL                                                                                                           \
+    "UPDATE schedule s SET body = coalesce((SELECT string_agg(batch_record(e.topic, e.part, e.record_offset, "         \
+    "e.record_time, e.record_key, e.headers, e.body), ''::bytea ORDER BY u.n) FROM (SELECT created_at, event_keys "    \
+    "FROM batches WHERE workspace_id = s.workspace_id AND id = s.event_key LIMIT 1) b "                                \
+    "CROSS JOIN LATERAL unnest(b.event_keys) WITH ORDINALITY u(k, n) CROSS JOIN LATERAL (SELECT * FROM events v "      \
+    "WHERE v.workspace_id = s.workspace_id AND v.event_key = u.k AND v.created_at = b.created_at "                     \
+    "AND (octet_length(v.body) > 0 OR v.headers <> '{}') LIMIT 1) e), '\\x00') "
+#define BARE "s.kind = 1 AND octet_length(s.body) = 0"
+
+enum status batches_fill(struct connection *connection, const struct schedule_due *rows, size_t count,
+                         struct error *error) {
+    static const struct statement FILL_ROWS = {
+        FILL "FROM unnest($1::text[], $2::uuid[], $3::uuid[]) k(w, s, k) WHERE s.workspace_id = k.w "
+             "AND s.subscription_id = k.s AND s.row_key = k.k AND " BARE};
+    struct schedule_key *keys = mem_calloc(count + 1, sizeof(*keys));
+    struct key_arrays arrays;
+    struct params params;
+    for (size_t i = 0; i < count; i++)
+        keys[i] = rows[i].key;
+    schedule_keys_sort(keys, count);
+    key_arrays_init(&arrays, count);
+    for (size_t i = 0; i < count; i++)
+        key_arrays_add(&arrays, &keys[i]);
+    params_init(&params);
+    key_arrays_params(&arrays, true, &params);
+    enum status status = connection_run(connection, &FILL_ROWS, &params, NULL, error);
+    params_deinit(&params);
+    key_arrays_deinit(&arrays);
+    mem_free(keys);
+    return status;
+}
+
+enum status batches_fill_event(struct connection *connection, struct span workspace_id, const struct uuid *event_key,
+                               struct error *error) {
+    static const struct statement FILL_EVENT = {FILL "WHERE s.workspace_id = $1 AND " BARE
+                                                     " AND EXISTS (SELECT FROM batches b WHERE b.workspace_id = $1 "
+                                                     "AND b.id = s.event_key AND $2 = ANY (b.event_keys))"};
+    struct params params;
+    params_init(&params);
+    params_text(&params, workspace_id);
+    params_uuid(&params, event_key);
+    enum status status = connection_run(connection, &FILL_EVENT, &params, NULL, error);
+    params_deinit(&params);
+    return status;
+}
+
+enum status batches_fill_forgotten(struct connection *connection, struct error *error) {
+    static const struct statement FILL_FORGOTTEN = {
+        FILL "FROM generate_series(0, 15) b CROSS JOIN LATERAL (SELECT ctid AS place FROM schedule s "
+             "WHERE s.bucket = b::int2 AND NOT s.held AND s.due_at < now() - interval '10 minutes' AND " BARE ") f "
+             "WHERE s.ctid = f.place AND " BARE};
+    return connection_run(connection, &FILL_FORGOTTEN, NULL, NULL, error);
+}
+
 /* ---- closing ---- */
 
 /* What the server is told and tells of each closer; sorted by key. */

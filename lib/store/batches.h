@@ -16,7 +16,17 @@
  * - Who closes has it first: the writer's members are not committed and stay where they are; its upsert waits for
  *   the COMMIT, then finds the closer that was changed and adds to it, or none and makes one anew.
  * So whoever holds the closer's lock sees exactly the members that it counts, and each COMMIT leaves a closer where it
- * leaves members. The upsert has to change the row that it meets, or it would not wait. */
+ * leaves members. The upsert has to change the row that it meets, or it would not wait.
+ *
+ * A batch that leaves from memory is soon delivered, and its members' records are in `events`, by the same transaction.
+ * So its row is bare: leased, and without a body. Only where it stays it needs one:
+ *
+ *   its first attempt failed, or was not made   its process writes the body with what becomes of it
+ *   its process died, and its lease ran out     who finds it due fills it; nobody claims it before, nor holds it
+ *   a member is erased                          who erases fills it first, and then takes the member out
+ *   the days of its members are to be dropped   who drops fills it first
+ *
+ * A body that is there is never replaced: it may have lost what was erased. */
 #ifndef STORE_BATCHES_H
 #define STORE_BATCHES_H
 
@@ -42,6 +52,17 @@ MUST_USE enum status batches_copy(struct connection *connection, struct span row
  * SUBSCRIPTION_MIN_BATCH_BYTES. */
 MUST_USE enum status batches_halve(struct connection *connection, struct span workspace_id,
                                    const struct uuid *subscription_id, int64_t version, struct error *error);
+
+/* ---- Bare rows: their bodies are made of `events`, by the server. ---- */
+
+/* Of those among these rows that are bare. One of whose members nothing is left gets a body that nobody can read. */
+MUST_USE enum status batches_fill(struct connection *connection, const struct schedule_due *rows, size_t count,
+                                  struct error *error);
+/* Of those that have this event as a member. */
+MUST_USE enum status batches_fill_event(struct connection *connection, struct span workspace_id,
+                                        const struct uuid *event_key, struct error *error);
+/* Of those that have been due for so long that whoever drops days may come by. */
+MUST_USE enum status batches_fill_forgotten(struct connection *connection, struct error *error);
 
 /* ---- For the scheduler. ---- */
 

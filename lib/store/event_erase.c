@@ -1,6 +1,7 @@
 /* Locks are taken as a flush takes them (rule P9): closers first, then rows of the schedule, each by key. Whoever has a
  * closer's lock sees exactly the members that it counts (store/batches.h), so these go under it. */
 #include "store/event_erase.h"
+#include "store/batches.h"
 #include "store/logs.h"
 #include "store/partitions.h"
 #include "store/resend.h"
@@ -127,11 +128,14 @@ static enum status erase_schedule(struct erasing *erasing, struct error *error) 
         "AND $2 = ANY (b.event_keys)) AND position(r.record IN q.body) > 0"};
     static const struct statement DROP = {
         "DELETE FROM schedule q WHERE q.workspace_id = $1 AND (q.kind = 0 AND q.event_key = $2 OR q.kind = 1 "
-        "AND octet_length(q.body) = 0) RETURNING q.subscription_id, q.attempt, q.replay, "
+        "AND octet_length(q.body) = 0 AND EXISTS (SELECT FROM batches b WHERE b.workspace_id = $1 "
+        "AND b.id = q.event_key AND $2 = ANY (b.event_keys))) RETURNING q.subscription_id, q.attempt, q.replay, "
         "coalesce((SELECT x.webhook_url FROM subscriptions x WHERE x.workspace_id = $1 AND x.id = q.subscription_id), "
         "''), CASE WHEN q.kind = 1 THEN q.event_key END"};
     struct result *rows = NULL;
     enum status status = run(erasing, &LOCK, NULL, error);
+    if (status == STATUS_OK)
+        status = batches_fill_event(erasing->connection, erasing->workspace_id, &erasing->key, error);
     if (status == STATUS_OK)
         status = run(erasing, &STRIP, NULL, error);
     if (status == STATUS_OK)

@@ -4,9 +4,10 @@
 #include "store/schedule.h"
 #include "base/memory.h"
 #include "store/schedule_private.h"
+#include "webhook/batch.h"
 #include <stdlib.h>
 
-/* New rows of one statement: a fan-out of a large event writes its body once a row. */
+/* Rows of one statement with their bodies: a fan-out of a large event writes its body once a row. */
 #define INSERT_MAX_BYTES ((size_t)16 * 1024 * 1024)
 #define INSERT_MAX_ROWS 8192
 #define ARRAY_MAX_BYTES ((size_t)256 * 1024 * 1024)
@@ -19,8 +20,9 @@ struct move {
     int32_t fence;
     int attempt;
     int64_t due_in_ms;
-    size_t split;       /* MOVE_SPLIT: which one, */
-    int32_t body_bytes; /* and how long the row's body is */
+    size_t split;              /* MOVE_SPLIT: which one, */
+    int32_t body_bytes;        /* and how long the row's body is */
+    const struct event *batch; /* whose row has no body; NULL: it has one */
 };
 
 struct split {
@@ -140,6 +142,7 @@ static void *grown(void *list, size_t count, size_t *capacity, size_t size) {
 
 void schedule_changes_new_row(struct schedule_changes *changes, const struct schedule_new *row) {
     CHECK(!row->held || row->lease_ms == 0);
+    CHECK(!row->bare || (row->event->members && row->lease_ms > 0));
     changes->rows = grown(changes->rows, changes->row_count, &changes->row_capacity, sizeof(*row));
     changes->rows[changes->row_count++] = *row;
 }
@@ -162,15 +165,20 @@ static void add_move(struct schedule_changes *changes, const struct move *move) 
 
 void schedule_changes_retry(struct schedule_changes *changes, const struct schedule_key *key, int32_t fence,
                             int attempt, int64_t due_in_ms) {
-    add_move(changes, &(struct move){*key, MOVE_RETRY, fence, attempt, due_in_ms, 0, 0});
+    add_move(changes, &(struct move){*key, MOVE_RETRY, fence, attempt, due_in_ms, 0, 0, NULL});
 }
 
 void schedule_changes_hold(struct schedule_changes *changes, const struct schedule_key *key, int32_t fence) {
-    add_move(changes, &(struct move){*key, MOVE_HOLD, fence, 0, 0, 0, 0});
+    add_move(changes, &(struct move){*key, MOVE_HOLD, fence, 0, 0, 0, 0, NULL});
 }
 
 void schedule_changes_finish(struct schedule_changes *changes, const struct schedule_key *key, int32_t fence) {
-    add_move(changes, &(struct move){*key, MOVE_FINISH, fence, 0, 0, 0, 0});
+    add_move(changes, &(struct move){*key, MOVE_FINISH, fence, 0, 0, 0, 0, NULL});
+}
+
+void schedule_changes_body(struct schedule_changes *changes, const struct event *batch) {
+    CHECK(changes->move_count > 0);
+    changes->moves[changes->move_count - 1].batch = batch;
 }
 
 size_t schedule_changes_split(struct schedule_changes *changes, const struct schedule_key *key, int32_t fence,
@@ -178,7 +186,7 @@ size_t schedule_changes_split(struct schedule_changes *changes, const struct sch
     size_t number = changes->split_count++;
     changes->splits = grown(changes->splits, number, &changes->split_capacity, sizeof(struct split));
     changes->splits[number] = (struct split){{halves[0], halves[1]}, false};
-    add_move(changes, &(struct move){*key, MOVE_SPLIT, fence, 0, 0, number, (int32_t)body_bytes});
+    add_move(changes, &(struct move){*key, MOVE_SPLIT, fence, 0, 0, number, (int32_t)body_bytes, NULL});
     return number;
 }
 
@@ -308,7 +316,14 @@ static struct param_array *new_column(struct new_arrays *arrays, size_t i) {
     return (struct param_array *)((char *)arrays + NEW_COLUMNS[i].at);
 }
 
-static void add_new(struct new_arrays *arrays, const struct schedule_new *row) {
+/* A batch's body; `scratch` holds it until the next. */
+static struct span body_of(const struct event *batch, struct buffer *scratch) {
+    buffer_reset(scratch);
+    batch_add_body(batch, scratch);
+    return buffer_view(scratch);
+}
+
+static void add_new(struct new_arrays *arrays, const struct schedule_new *row, struct buffer *scratch) {
     const struct event *event = row->event;
     key_arrays_add(&arrays->keys, &row->key);
     array_int2(&arrays->kinds, event->members ? SCHEDULE_BATCH : SCHEDULE_EVENT);
@@ -330,7 +345,7 @@ static void add_new(struct new_arrays *arrays, const struct schedule_new *row) {
     array_timestamp(&arrays->times, event->timestamp_ms);
     array_text(&arrays->record_keys, event->record_key);
     array_text(&arrays->headers, event->headers);
-    array_text(&arrays->bodies, event->value);
+    array_text(&arrays->bodies, row->bare ? SPAN_LITERAL("") : event->members ? body_of(event, scratch) : event->value);
 }
 
 static enum status insert_rows(struct connection *connection, struct new_arrays *arrays, struct error *error) {
@@ -367,12 +382,14 @@ static enum status write_new(struct connection *connection, struct schedule_new 
         return STATUS_OK;
     qsort(rows, count, sizeof(struct schedule_new), by_key);
     struct new_arrays arrays;
+    struct buffer scratch;
+    buffer_init(&scratch, ARRAY_MAX_BYTES);
     key_arrays_init(&arrays.keys, INSERT_MAX_ROWS);
     for (size_t i = 0; i < NEW_COLUMN_COUNT; i++)
         array_init(new_column(&arrays, i), NEW_COLUMNS[i].type, ARRAY_MAX_BYTES);
     enum status status = STATUS_OK;
     for (size_t i = 0; i < count && status == STATUS_OK; i++) {
-        add_new(&arrays, &rows[i]);
+        add_new(&arrays, &rows[i], &scratch);
         bool last = i + 1 == count;
         if (last || arrays.bodies.data.len + arrays.headers.data.len >= INSERT_MAX_BYTES ||
             arrays.bodies.count == INSERT_MAX_ROWS)
@@ -381,21 +398,24 @@ static enum status write_new(struct connection *connection, struct schedule_new 
     for (size_t i = 0; i < NEW_COLUMN_COUNT; i++)
         array_deinit(new_column(&arrays, i));
     key_arrays_deinit(&arrays.keys);
+    buffer_deinit(&scratch);
     return status;
 }
 
 struct move_arrays {
     struct key_arrays keys;
-    struct param_array fences, attempts, due_ins, helds, body_bytes;
+    struct param_array fences, attempts, due_ins, helds, bodies, body_bytes;
 };
 
-/* A retry is never held and has a time; what goes back as held keeps its attempt and its time. */
+/* A retry is never held and has a time; what goes back as held keeps its attempt and its time. A body only goes where
+ * none is: one that somebody else has written may have lost what was erased. */
 static enum status write_moves(struct connection *connection, struct move_arrays *arrays, struct error *error) {
     static const struct statement MOVE = {
         "UPDATE schedule s SET due_at = coalesce(clock_timestamp() + m.due_in * interval '1 ms', s.due_at), "
-        "attempt = coalesce(m.attempt, s.attempt), held = m.held, lease_until = NULL "
-        "FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::int4[], $5::int2[], $6::int8[], $7::bool[]) "
-        "m(w, s, k, fence, attempt, due_in, held) "
+        "attempt = coalesce(m.attempt, s.attempt), held = m.held, lease_until = NULL, "
+        "body = CASE WHEN m.body IS NOT NULL AND octet_length(s.body) = 0 THEN m.body ELSE s.body END "
+        "FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::int4[], $5::int2[], $6::int8[], $7::bool[], $8::bytea[]) "
+        "m(w, s, k, fence, attempt, due_in, held, body) "
         "WHERE s.workspace_id = m.w AND s.subscription_id = m.s AND s.row_key = m.k AND s.fence = m.fence"};
     struct params params;
     params_init(&params);
@@ -404,6 +424,7 @@ static enum status write_moves(struct connection *connection, struct move_arrays
     params_array(&params, &arrays->attempts);
     params_array(&params, &arrays->due_ins);
     params_array(&params, &arrays->helds);
+    params_array(&params, &arrays->bodies);
     enum status status = connection_run(connection, &MOVE, &params, NULL, error);
     params_deinit(&params);
     return status;
@@ -413,7 +434,7 @@ static enum status write_moves(struct connection *connection, struct move_arrays
     "DELETE FROM schedule s USING unnest($1::text[], $2::uuid[], $3::uuid[], $4::int4[], $5::int4[]) WITH "            \
     "ORDINALITY m(w, s, k, fence, body_bytes, n) WHERE s.workspace_id = m.w AND s.subscription_id = m.s "              \
     "AND s.row_key = m.k AND (s.fence = m.fence OR m.fence = -1) "                                                     \
-    "AND (m.body_bytes IS NULL OR octet_length(s.body) = m.body_bytes)"
+    "AND (m.body_bytes IS NULL OR octet_length(s.body) IN (m.body_bytes, 0))"
 
 /* ret_ended: the numbers, from 1, of those that were there; NULL: nobody asks. */
 static enum status write_ends(struct connection *connection, struct move_arrays *arrays, struct result **ret_ended,
@@ -427,6 +448,36 @@ static enum status write_ends(struct connection *connection, struct move_arrays 
     enum status status = connection_run(connection, ret_ended ? &FINISH_AND_TELL : &FINISH, &params, ret_ended, error);
     params_deinit(&params);
     return status;
+}
+
+static void move_arrays_init(struct move_arrays *arrays, size_t count) {
+    key_arrays_init(&arrays->keys, count);
+    array_init(&arrays->fences, PARAM_INT4, ARRAY_MAX_BYTES);
+    array_init(&arrays->attempts, PARAM_INT2, ARRAY_MAX_BYTES);
+    array_init(&arrays->due_ins, PARAM_INT8, ARRAY_MAX_BYTES);
+    array_init(&arrays->helds, PARAM_BOOL, ARRAY_MAX_BYTES);
+    array_init(&arrays->bodies, PARAM_BYTEA, ARRAY_MAX_BYTES);
+    array_init(&arrays->body_bytes, PARAM_INT4, ARRAY_MAX_BYTES);
+}
+
+static void move_arrays_deinit(struct move_arrays *arrays) {
+    array_deinit(&arrays->body_bytes);
+    array_deinit(&arrays->bodies);
+    array_deinit(&arrays->helds);
+    array_deinit(&arrays->due_ins);
+    array_deinit(&arrays->attempts);
+    array_deinit(&arrays->fences);
+    key_arrays_deinit(&arrays->keys);
+}
+
+static void move_arrays_reset(struct move_arrays *arrays) {
+    key_arrays_reset(&arrays->keys);
+    array_reset(&arrays->fences);
+    array_reset(&arrays->attempts);
+    array_reset(&arrays->due_ins);
+    array_reset(&arrays->helds);
+    array_reset(&arrays->bodies);
+    array_reset(&arrays->body_bytes);
 }
 
 static void add_to_arrays(struct move_arrays *arrays, const struct move *move) {
@@ -477,27 +528,39 @@ static enum status end_rows(struct connection *connection, struct schedule_chang
     return status;
 }
 
-static enum status write_existing(struct connection *connection, struct schedule_changes *changes, bool ends,
+/* In pieces where there are bodies: nothing bounds how many batches fail at a time. */
+static enum status move_rows(struct connection *connection, const struct schedule_changes *changes,
+                             struct move_arrays *arrays, struct error *error) {
+    struct buffer scratch;
+    enum status status = STATUS_OK;
+    buffer_init(&scratch, ARRAY_MAX_BYTES);
+    for (size_t i = 0; i < changes->move_count && status == STATUS_OK; i++) {
+        const struct move *move = &changes->moves[i];
+        if (is_end(move))
+            continue;
+        add_to_arrays(arrays, move);
+        array_text(&arrays->bodies, move->batch ? body_of(move->batch, &scratch) : SPAN_NONE);
+        if (arrays->bodies.data.len < INSERT_MAX_BYTES)
+            continue;
+        status = write_moves(connection, arrays, error);
+        move_arrays_reset(arrays);
+    }
+    buffer_deinit(&scratch);
+    return status == STATUS_OK && arrays->fences.count ? write_moves(connection, arrays, error) : status;
+}
+
+static enum status write_existing(struct connection *connection, struct schedule_changes *changes,
                                   struct error *error) {
     struct move_arrays arrays;
-    key_arrays_init(&arrays.keys, changes->move_count);
-    array_init(&arrays.fences, PARAM_INT4, ARRAY_MAX_BYTES);
-    array_init(&arrays.attempts, PARAM_INT2, ARRAY_MAX_BYTES);
-    array_init(&arrays.due_ins, PARAM_INT8, ARRAY_MAX_BYTES);
-    array_init(&arrays.helds, PARAM_BOOL, ARRAY_MAX_BYTES);
-    array_init(&arrays.body_bytes, PARAM_INT4, ARRAY_MAX_BYTES);
+    move_arrays_init(&arrays, changes->move_count);
+    enum status status = move_rows(connection, changes, &arrays, error);
+    move_arrays_reset(&arrays);
     for (size_t i = 0; i < changes->move_count; i++)
-        if (is_end(&changes->moves[i]) == ends)
+        if (is_end(&changes->moves[i]))
             add_to_arrays(&arrays, &changes->moves[i]);
-    enum status status = STATUS_OK;
-    if (arrays.fences.count)
-        status = ends ? end_rows(connection, changes, &arrays, error) : write_moves(connection, &arrays, error);
-    array_deinit(&arrays.body_bytes);
-    array_deinit(&arrays.helds);
-    array_deinit(&arrays.due_ins);
-    array_deinit(&arrays.attempts);
-    array_deinit(&arrays.fences);
-    key_arrays_deinit(&arrays.keys);
+    if (status == STATUS_OK && arrays.fences.count)
+        status = end_rows(connection, changes, &arrays, error);
+    move_arrays_deinit(&arrays);
     return status;
 }
 
@@ -528,8 +591,6 @@ enum status schedule_write(struct connection *connection, struct schedule_change
     qsort(changes->moves, changes->move_count, sizeof(struct move), by_key);
     status = connection_exec(connection, PLANS, error);
     if (status == STATUS_OK)
-        status = write_existing(connection, changes, false, error);
-    if (status == STATUS_OK)
-        status = write_existing(connection, changes, true, error);
+        status = write_existing(connection, changes, error);
     return status == STATUS_OK ? write_halves(connection, changes, error) : status;
 }

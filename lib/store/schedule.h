@@ -9,7 +9,7 @@
 
 enum schedule_kind {
     SCHEDULE_EVENT = 0,
-    SCHEDULE_BATCH = 1,  /* its body is the members' records (webhook/batch.h) */
+    SCHEDULE_BATCH = 1,  /* its body is the members' records (webhook/batch.h), or empty: bare (store/batches.h) */
     SCHEDULE_CLOSER = 2, /* its row key is nil: members wait for their batch (store/batches.h) */
 };
 
@@ -36,6 +36,7 @@ struct schedule_new {
     int64_t due_in_ms; /* from the database's clock … */
     int64_t due_at_ms; /* … and wall, when not 0: the later one counts */
     bool held;         /* upserts the endpoint's holds row too */
+    bool bare;         /* a batch's row without its body (store/batches.h); leased */
     int64_t lease_ms;  /* 0: not leased; otherwise the row begins with fence 1 */
 };
 void schedule_changes_new_row(struct schedule_changes *changes, const struct schedule_new *row);
@@ -65,9 +66,12 @@ void schedule_changes_retry(struct schedule_changes *changes, const struct sched
 void schedule_changes_hold(struct schedule_changes *changes, const struct schedule_key *key, int32_t fence);
 /* Done with: fence -1: whatever the fence. */
 void schedule_changes_finish(struct schedule_changes *changes, const struct schedule_key *key, int32_t fence);
+/* The last of these three that was added is about a bare row: where it stays, and has no body still, it gets this
+ * batch's. */
+void schedule_changes_body(struct schedule_changes *changes, const struct event *batch);
 /* Two new rows take a claimed one's place, only when its fence is still the given one and its body is as long as the
- * one that was divided: what was erased from it meanwhile must not come back (rule B3). Gives the number by which
- * schedule_changes_was_split, after schedule_write, says whether they did. */
+ * one that was divided, or still missing: what was erased from it meanwhile must not come back (rule B3). Gives the
+ * number by which schedule_changes_was_split, after schedule_write, says whether they did. */
 size_t schedule_changes_split(struct schedule_changes *changes, const struct schedule_key *key, int32_t fence,
                               size_t body_bytes, const struct schedule_new halves[2]);
 bool schedule_changes_was_split(const struct schedule_changes *changes, size_t number);
@@ -152,8 +156,9 @@ MUST_USE enum status schedule_claim(struct connection *connection, const struct 
 /* Which of the chosen ones a row is that schedule_claim gave. */
 size_t schedule_claimed_number(const struct result *rows, int row);
 
-/* Leases rows of one endpoint, due or not, held or not, unless they are leased, in the order of their keys from the
- * given one on: up to max of them, about max_bytes, and only those of this activation or an earlier one. */
+/* Leases rows of one endpoint, due or not, held or not, unless they are leased or bare (store/batches.h), in the order
+ * of their keys from the given one on: up to max of them, about max_bytes, and only those of this activation or an
+ * earlier one. */
 MUST_USE enum status schedule_claim_endpoint(struct connection *connection, const struct schedule_key *endpoint,
                                              int64_t activation, int max, int64_t max_bytes, int64_t lease_ms,
                                              struct result **ret_rows, struct error *error);

@@ -35,6 +35,18 @@ static size_t record_bytes(const struct event *event) {
     return RECORD_FIXED_BYTES + event->topic.len + event->record_key.len + event->headers.len + event->value.len;
 }
 
+void batch_add_body(const struct event *batch, struct buffer *out) {
+    for (size_t i = 0; i < batch->member_count; i++)
+        batch_add_record(batch->members[i], out);
+}
+
+size_t batch_body_bytes(const struct event *batch) {
+    size_t bytes = 0;
+    for (size_t i = 0; i < batch->member_count; i++)
+        bytes += record_bytes(batch->members[i]);
+    return bytes;
+}
+
 /* ---- making ---- */
 
 static struct span common_type(struct event *const *members, size_t count) {
@@ -45,18 +57,17 @@ static struct span common_type(struct event *const *members, size_t count) {
 }
 
 /* Its members are taken over, the block that holds them included. */
-static struct event *assemble(const struct uuid *id, struct event **members, size_t count, struct span records) {
+static struct event *assemble(const struct uuid *id, struct event **members, size_t count) {
     CHECK(members && count > 0);
     const struct event *first = members[0];
-    struct event *batch = mem_alloc(sizeof(*batch) + UUID_TEXT_LEN + 1 + records.len);
-    char *text = (char *)(batch + 1), *value = text + UUID_TEXT_LEN + 1;
+    struct event *batch = mem_alloc(sizeof(*batch) + UUID_TEXT_LEN + 1);
+    char *text = (char *)(batch + 1);
     uuid_format(id, text);
-    memcpy(value, records.data, records.len);
     *batch = (struct event){
         .key = *id,
         .topic = SPAN_LITERAL(""),
         .timestamp_ms = first->timestamp_ms,
-        .value = {value, records.len},
+        .value = SPAN_LITERAL(""),
         .headers = SPAN_LITERAL("{}"),
         .id = {text, UUID_TEXT_LEN},
         .webhook_id = {text, UUID_TEXT_LEN},
@@ -68,7 +79,7 @@ static struct event *assemble(const struct uuid *id, struct event **members, siz
         .tracestate = count == 1 ? first->tracestate : SPAN_NONE,
         .members = members,
         .member_count = count,
-        .footprint_bytes = sizeof(*batch) + records.len + count * sizeof(members[0]),
+        .footprint_bytes = sizeof(*batch) + count * sizeof(members[0]),
     };
     atomic_init(&batch->refs, 1);
     for (size_t i = 0; i < count; i++)
@@ -78,20 +89,10 @@ static struct event *assemble(const struct uuid *id, struct event **members, siz
 
 struct event *batch_new(const struct uuid *id, struct event *const *members, size_t count) {
     CHECK(count > 0);
-    size_t bytes = 0;
     struct event **kept = mem_calloc(count, sizeof(*kept));
-    for (size_t i = 0; i < count; i++) {
-        kept[i] = event_ref(members[i]);
-        bytes += record_bytes(members[i]);
-    }
-    struct buffer records;
-    buffer_init(&records, bytes + 1);
     for (size_t i = 0; i < count; i++)
-        batch_add_record(kept[i], &records);
-    CHECK(records.len == bytes);
-    struct event *batch = assemble(id, kept, count, buffer_view(&records));
-    buffer_deinit(&records);
-    return batch;
+        kept[i] = event_ref(members[i]);
+    return assemble(id, kept, count);
 }
 
 /* ---- reading ---- */
@@ -192,7 +193,7 @@ enum status batch_read(const struct uuid *id, struct span records, const struct 
     struct list list = {NULL, 0, 0};
     enum status status = read_members(records, rules, &list, error);
     if (status == STATUS_OK) {
-        *ret_batch = assemble(id, list.members, list.count, records);
+        *ret_batch = assemble(id, list.members, list.count);
         return STATUS_OK;
     }
     for (size_t i = 0; i < list.count; i++)

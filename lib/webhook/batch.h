@@ -1,7 +1,8 @@
 /* A batch: many events that travel as one delivery, with one id, one signature and one chain of attempts. It is a
  * `struct event` that has members, so that whatever carries an event carries a batch: its key and webhook id are the
- * batch's id, its event type that of its members or "*" when they are of several types, its value their records one
- * after the other, in the form that batch_record in the database makes too (sql/0004). */
+ * batch's id, its event type that of its members or "*" when they are of several types. It has no value of its own:
+ * its row's body is its members' records one after the other, in the form that batch_record in the database makes too
+ * (sql/0004). */
 #ifndef WEBHOOK_BATCH_H
 #define WEBHOOK_BATCH_H
 
@@ -12,6 +13,9 @@
  *   int32 length, topic · int32 partition · int64 offset · int64 timestamp_ms · int32 length or -1, key ·
  *   int32 length, headers · int32 length, value                  (network order) */
 void batch_add_record(const struct event *event, struct buffer *out);
+/* The body of a batch's row, and how long it is. */
+void batch_add_body(const struct event *batch, struct buffer *out);
+size_t batch_body_bytes(const struct event *batch);
 
 /* Of these events, in this order; a reference to each is added. At least one; all of one workspace. */
 struct event *batch_new(const struct uuid *id, struct event *const *members, size_t count);

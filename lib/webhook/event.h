@@ -57,7 +57,7 @@ struct event {
     struct span webhook_id; /* the id where it matches [A-Za-z0-9_-]{1,64}, else evt_ and a hash of workspace and id */
     struct span traceparent, tracestate; /* SPAN_NONE: absent */
 
-    /* A batch's (webhook/batch.h), which travels as one event; NULL for an event. */
+    /* A batch's (webhook/batch.h), which travels as one event and has an empty value; NULL for an event. */
     struct event **members;
     size_t member_count;
 

@@ -342,6 +342,39 @@ def test_killed_while_filling_closing_and_sending_nothing_is_lost_and_nothing_wr
     assert sorted(sum(members.values(), [])) == list(range(1, produced + 1))
 
 
+@pytest.mark.parametrize("waits", ["a retry", "a slot", "its lease"])
+def test_what_left_from_memory_is_sent_again_byte_for_byte_after_a_kill(installation, receiver, waits):
+    """The bytes of such a batch are in its events; its row has none as long as its first attempt is under way."""
+    installation.env["HOOKCAST_KAFKA_CONF"] = QUICK_SESSION
+    receiver.on("/hook", Answer(500) if waits == "a retry" else Answer(delay_s=30))
+    batched(installation, receiver.url("/hook"), batch_max_events=5, batch_max_wait_ms=3600000, timeout_ms=20000,
+            retry_schedule_ms=[3600000], max_in_flight=1 if waits == "a slot" else 10)
+    dispatch = start(installation, 1)
+    installation.kafka.produce([{"topic": installation.topic(), "key": "k", "value": event,
+                                 "headers": [("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")]}
+                                for event in installation.events(10)])
+    installation.db.wait("SELECT count(*) = 2 FROM batches")
+    receiver.wait_for(1, "/hook")
+    if waits == "a retry":
+        installation.db.wait("SELECT count(*) = 2 FROM schedule WHERE attempt = 2 AND octet_length(body) > 1000")
+    elif waits == "its lease":
+        receiver.wait_for(2, "/hook")
+        assert installation.db.value("SELECT count(*) FROM schedule WHERE fence = 1 AND octet_length(body) = 0") == 2
+    dispatch.kill()
+    first = {request.id: request.body for request in receiver.requests("/hook")}
+    mark = len(receiver.requests("/hook"))
+    receiver.on("/hook", Answer(200))
+    installation.db.execute("UPDATE schedule SET lease_until = NULL, due_at = now() WHERE kind = 1")
+    dispatch.start()
+    wait_until(lambda: len(receiver.requests("/hook")) == mark + 2, 40, what="both came again")
+    wait_empty(installation)
+    again = receiver.requests("/hook")[mark:]
+    assert {request.id for request in again} == {str(row["id"]) for row in installation.db.rows("SELECT id FROM batches")}
+    for request in again:
+        assert first.get(request.id, request.body) == request.body
+    assert sorted(sum(map(numbers, again), [])) == list(range(1, 11))
+
+
 @pytest.mark.deadline(120)
 def test_postgresql_is_killed_again_and_again_and_each_event_is_in_one_batch_that_comes_once(private_postgres, kafka,
                                                                                            make_installation, receiver):

@@ -111,6 +111,34 @@ static void test_full_batches_leave_at_once_and_the_rest_waits(void **state) {
     partition_unref(&partition);
 }
 
+#define BODIES(row)                                                                                                    \
+    "SELECT s.body = (SELECT string_agg(batch_record(e.topic, e.part, e.record_offset, e.record_time, e.record_key, "  \
+    "e.headers, e.body), '' ORDER BY e.record_offset) FROM batches b, unnest(b.event_keys) k JOIN events e "           \
+    "ON e.event_key = k WHERE b.id = s.row_key) FROM schedule s WHERE " row
+
+/* The body of what leaves from memory is in `events`, and is written again only when its row stays. */
+static void test_a_row_has_its_body_once_the_first_attempt_was_not_enough(void **state) {
+    (void)state;
+    struct partition *partition = adopt_new();
+    struct subscription *subscription = gathering(1, 10);
+    gather(partition, 0, 9, &subscription, 1);
+    wait_next(9);
+    WAIT_FOR(lane_count() == 3);
+    expect_sql("SELECT count(*) FROM schedule WHERE body = ''", "3");
+    struct delivery *failed = lane_take(), *parked = lane_take(), *never = lane_take();
+    answered(failed, RETRY_AGAIN, 60000);
+    hand_over(&failed, OUTCOME_ATTEMPTED);
+    hand_over(&parked, OUTCOME_PARKED);
+    hand_over(&never, OUTCOME_DROPPED);
+    pg_fixture_wait(desk.connection, "SELECT count(*) FROM schedule WHERE attempt = 2", "1");
+    pg_fixture_wait(desk.connection, "SELECT count(*) FROM schedule WHERE held", "1");
+    expect_sql(BODIES("s.attempt = 2"), "t");
+    expect_sql(BODIES("s.held"), "t");
+    expect_sql("SELECT count(*) FROM schedule WHERE body = '' AND lease_until > now() AND fence = 1", "1");
+    subscription_unref(&subscription);
+    partition_unref(&partition);
+}
+
 static void test_a_batch_without_a_slot_is_the_schedulers(void **state) {
     (void)state;
     struct partition *partition = adopt_new();
@@ -124,6 +152,8 @@ static void test_a_batch_without_a_slot_is_the_schedulers(void **state) {
         "SELECT string_agg(right(subscription_id::text, 1) || CASE WHEN held THEN ' held' WHEN lease_until IS NOT "
         "NULL THEN ' leased' WHEN due_at <= now() THEN ' due' END, ', ' ORDER BY subscription_id, fence) FROM schedule",
         "1 due, 1 leased, 2 held, 2 held");
+    expect_sql("SELECT bool_and((body = '') = (lease_until IS NOT NULL)) FROM schedule", "t");
+    expect_sql(BODIES("s.lease_until IS NULL AND NOT s.held"), "t");
     expect_sql("SELECT count(*) FROM holds WHERE right(subscription_id::text, 1) = '2'", "1");
     expect_sql(MEMBERS, "0");
     lane_forget();
@@ -418,6 +448,7 @@ static void test_the_last_flush_leaves_its_batches_to_the_others(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         DESK_TEST(test_full_batches_leave_at_once_and_the_rest_waits),
+        DESK_TEST(test_a_row_has_its_body_once_the_first_attempt_was_not_enough),
         DESK_TEST(test_a_batch_without_a_slot_is_the_schedulers),
         DESK_TEST(test_a_flush_that_has_to_be_made_again_sends_each_batch_once),
         DESK_TEST(test_what_was_not_committed_does_not_leave),

@@ -10,6 +10,8 @@
 
 #include "scheduler_fixture.h"
 #include "store/batches.h"
+#include "store/events.h"
+#include "webhook/batch.h"
 
 /* A version of an endpoint whose batches have three. */
 static struct gate *gathers(int endpoint, enum subscription_status status, enum delivery_mode mode, int64_t version) {
@@ -183,6 +185,51 @@ static void test_a_batch_that_cant_be_read_leaves_a_log_row(void **state) {
     assert_int_equal(count_of(&sent), 0);
 }
 
+/* What a process that died leaves behind: rows whose leases have run out, their bodies in `events`. */
+static void test_rows_without_a_body_are_filled_first_whatever_becomes_of_them(void **state) {
+    (void)state;
+    struct gate *full = gathers(2, SUBSCRIPTION_ACTIVE, DELIVERY_BATCHED, 1);
+    gathers(3, SUBSCRIPTION_PAUSED, DELIVERY_BATCHED, 1);
+    gathers(1, SUBSCRIPTION_ACTIVE, DELIVERY_BATCHED, 1);
+    atomic_store(&full->slots, 0);
+    MUST(partitions_ensure(recorder, &error));
+    for (int endpoint = 1; endpoint <= 3; endpoint++) {
+        struct schedule_new row = new_row(endpoint, endpoint);
+        struct event *member = make_event(10 * endpoint, 30);
+        struct buffer events, noted;
+        struct schedule_changes *changes = schedule_changes_new();
+        buffer_init(&events, 1 << 20);
+        buffer_init(&noted, 1 << 20);
+        struct event *batch = batch_new(&row.key.row_key, &member, 1);
+        int64_t now_ms = clock_wall_ms();
+        events_row(&events, now_ms, member, NULL, 0);
+        batches_row(&noted, now_ms, &row.key.subscription_id, batch);
+        row.event = batch;
+        row.attempt = 1;
+        row.lease_ms = 1;
+        row.bare = true;
+        schedule_changes_new_row(changes, &row);
+        MUST(events_copy(recorder, buffer_view(&events), &error));
+        MUST(batches_copy(recorder, buffer_view(&noted), &error));
+        write_batch(changes);
+        schedule_changes_free(&changes);
+        event_unref(&batch);
+        event_unref(&member);
+        buffer_deinit(&events);
+        buffer_deinit(&noted);
+    }
+    ASK_IS("SELECT count(*) FROM schedule WHERE body = ''", "3");
+    start();
+    WAIT_SENT(1);
+    expect_offsets(sent.deliveries[0], 10, 1);
+    WAIT_CANCELLED(1);
+    expect_offsets(cancelled.deliveries[0], 30, 1);
+    pg_fixture_wait(recorder, "SELECT count(*) FROM schedule WHERE held AND body <> ''", "1");
+    atomic_store(&full->slots, 5);
+    WAIT_SENT(2);
+    expect_offsets(sent.deliveries[1], 20, 1);
+}
+
 /* A hundred endpoints at the same moment. */
 static void test_many_are_closed_at_once(void **state) {
     (void)state;
@@ -198,6 +245,7 @@ static void test_many_are_closed_at_once(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_a_full_batch_is_made_and_sent_and_the_rest_waits),
+        TEST(test_rows_without_a_body_are_filled_first_whatever_becomes_of_them),
         TEST(test_a_batch_leaves_when_its_time_has_come),
         TEST(test_an_endpoint_without_a_slot_has_its_batch_held),
         TEST(test_members_of_the_inactive_are_cancelled_as_batches_due_or_not),
