@@ -7,7 +7,7 @@
 #define PIECE_ROWS 2000
 #define LOOK_EVERY_MS 2000 /* while there is nothing to take away */
 #define PURGE_EVERY_MS (10 * 60 * 1000)
-#define PURGE_MAX 5000
+#define PURGE_MAX 20000
 
 enum status jobs_erase(struct jobs *jobs, bool *ret_more, struct error *error) {
     int64_t now_ms = clock_mono_ms();

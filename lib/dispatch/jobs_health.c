@@ -6,12 +6,14 @@
 #include "dispatch/jobs_private.h"
 #include "store/health.h"
 #include "store/mails.h"
+#include "store/render_versions.h"
 #include "store/subscriptions.h"
 #include <stdlib.h>
 
 #define WRITE_MAX 1000
 #define SWEEP_EVERY_MS (10 * 60 * 1000)
 #define PURGE_MAX 10000
+#define VERSIONS_MAX 5000 /* looked at */
 
 static void message_free(struct health_message *message) {
     subscription_unref(&message->subscription);
@@ -128,6 +130,9 @@ static enum status sweep(struct jobs *jobs, struct error *error) {
         status = subscriptions_purge(jobs->connection, PURGE_MAX, error);
     if (status == STATUS_OK)
         status = mails_drop_old(jobs->connection, &dropped, error);
+    if (status == STATUS_OK)
+        status = render_versions_purge(jobs->connection, jobs->settings.settings->retention_ms, VERSIONS_MAX,
+                                       &jobs->versions_after, error);
     if (status != STATUS_OK)
         return status;
     if (dropped > 0)

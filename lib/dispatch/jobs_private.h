@@ -25,10 +25,11 @@ struct jobs {
     struct event_rules rules;
     struct queue_batch health; /* told and not written yet: struct health_message */
     int64_t health_count;
-    int64_t swept_at_ms;  /* monotonic; 0: not yet */
-    int resend_page;      /* deliveries in a page of a job, as many as a short transaction bears */
-    int resend_looks;     /* rows looked at for each of them, as many as it takes to find them */
-    int64_t purged_at_ms; /* when jobs that ended long ago were last looked for */
+    int64_t swept_at_ms;    /* monotonic; 0: not yet */
+    int64_t versions_after; /* see render_versions_purge */
+    int resend_page;        /* deliveries in a page of a job, as many as a short transaction bears */
+    int resend_looks;       /* rows looked at for each of them, as many as it takes to find them */
+    int64_t purged_at_ms;   /* when jobs that ended long ago were last looked for */
     struct metric *disabled, *resent;
     struct {
         int minutes;                         /* in a piece, as many as a short transaction bears */

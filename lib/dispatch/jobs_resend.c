@@ -20,7 +20,7 @@
 #define FULL_PAUSE_MS 1000
 #define LOCKED_PAUSE_MS 100
 #define PURGE_EVERY_MS (10 * 60 * 1000)
-#define PURGE_MAX 1000
+#define PURGE_MAX 10000
 
 enum step { STEP_NONE, STEP_WAITS, STEP_DID };
 

@@ -204,6 +204,18 @@ static void test_what_is_refused_keeps_nothing_else(void **state) {
     assert_false(jobs->steps[1].refused);
 }
 
+static void test_versions_that_no_log_needs_go(void **state) {
+    (void)state;
+    bool more = false;
+    settings.retention_ms = 30 * 24 * 3600 * 1000LL;
+    pg_fixture_exec(connection, "INSERT INTO subscriptions (workspace_id, id, webhook_url, event_types) "
+                                "VALUES ('w', gen_random_uuid(), 'http://a/', '{*}')");
+    pg_fixture_exec(connection, "UPDATE subscriptions SET created_by = 'u'");
+    pg_fixture_exec(connection, "UPDATE render_versions SET created_at = now() - interval '33 days'");
+    ok(jobs_health(jobs, &more, &error));
+    expect_sql("SELECT string_agg(created_by, ',') FROM render_versions", "u");
+}
+
 static void report(struct subscription *subscription, int64_t success_ms, int64_t failure_ms, int64_t failing_ms) {
     struct health_message *message = mem_calloc(1, sizeof(*message));
     message->message.type = MESSAGE_HEALTH;
@@ -267,6 +279,7 @@ int main(void) {
         JOBS_TEST(test_many_at_once),
         JOBS_TEST(test_rows_of_others),
         JOBS_TEST(test_what_is_refused_keeps_nothing_else),
+        JOBS_TEST(test_versions_that_no_log_needs_go),
         JOBS_TEST(test_reports_are_written_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
