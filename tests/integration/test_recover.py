@@ -153,6 +153,20 @@ def test_one_delivery_again(ready, receiver, wait_until):
     assert int(second.headers["webhook-timestamp"]) >= int(first.headers["webhook-timestamp"])
 
 
+def test_what_only_sql_can_have_asked_for_stops_nobody_else(ready, receiver, wait_until):
+    ready.subscribe(receiver.url("/hook"))
+    ready.wait_in_force()
+    ready.produce(ready.events(1))
+    ready.db.wait_count(1, "delivery_logs")
+    ready.db.execute("INSERT INTO jobs (id, workspace_id, kind, since, until, request, next_at) SELECT gen_random_uuid(), 'w1', 'replay', "
+                     "now(), now(), r::jsonb, now() - interval '1 h' FROM unnest(%s::text[]) r",
+                     ['{"batch_id": "no uuid"}', '{"given_up": "perhaps"}', '{"status_code": "5x"}', '{"log_id": []}'])
+    (row,) = ready.db.logs()
+    job = ended(ready, accepted(ready.api.post(f"{logs_path()}/{row['id']}/replay")), wait_until)
+    assert numbers(job) == ("done", 1, 1, 0)
+    assert ready.db.count("jobs", "state = 'failed' AND error LIKE 'its %% can''t be read'") == 4
+
+
 def test_by_a_filter_of_the_log(ready, receiver, wait_until):
     receiver.on("/bad", Answer(503))
     bad = ready.subscribe(receiver.url("/bad"), retry_schedule=[0.1, 0.1])["id"]
