@@ -71,7 +71,7 @@ enum status jobs_round(struct jobs *jobs, bool *ret_more, struct error *error) {
 }
 
 static void away(struct jobs *jobs, const struct error *error) {
-    if (!jobs->away)
+    if (!jobs->away && !atomic_load(&jobs->stopping))
         log_warn("jobs", "jobs wait for PostgreSQL", LOG_TEXT("error", error->text));
     jobs->away = true;
     connection_close(jobs->connection);
@@ -117,6 +117,7 @@ void jobs_start(struct jobs *jobs) {
 }
 
 void jobs_stop(struct jobs *jobs) {
+    atomic_store(&jobs->stopping, true);
     connection_interrupt(jobs->connection);
     loop_stop(jobs->loop);
     loop_join(jobs->loop);

@@ -16,6 +16,7 @@ struct jobs {
     struct queue *queue;
     struct loop_timer *timer;
     struct connection *connection;
+    _Atomic bool stopping;
     bool away; /* said so in the log */
     int64_t retry_pause_ms;
     struct {

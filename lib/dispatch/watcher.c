@@ -256,7 +256,7 @@ static void *run(void *ctx) {
         struct error error = {""};
         enum status status = look(watcher, &error);
         if (status != STATUS_OK) {
-            if (!watcher->away)
+            if (!watcher->away && !atomic_load(&watcher->stopping))
                 log_warn("watcher", "subscriptions can't be read; trying again", LOG_TEXT("error", error.text));
             connection_close(watcher->connection);
         } else if (watcher->away) {
