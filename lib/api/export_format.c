@@ -32,9 +32,10 @@ static void separate(struct line *line) {
 
 /* What spreadsheets take for the beginning of a formula, or throw away before they look for one. */
 static bool looks_like_formula(struct span text) {
+    static const char FIRST[] = {'=', '+', '-', '@', '\t', '\r', '\n'};
     static const struct span WIDE[] = {
         {"\xEF\xBC\x9D", 3}, {"\xEF\xBC\x8B", 3}, {"\xEF\xBC\x8D", 3}, {"\xEF\xBC\xA0", 3}};
-    if (text.len > 0 && memchr("=+-@\t\r\n", text.data[0], 7))
+    if (text.len > 0 && memchr(FIRST, text.data[0], sizeof(FIRST)))
         return true;
     for (size_t i = 0; i < sizeof(WIDE) / sizeof(*WIDE); i++)
         if (span_has_prefix(text, WIDE[i]))
