@@ -135,6 +135,39 @@ static enum status load_version(struct log_bodies *bodies, struct connection *co
     return status;
 }
 
+static bool has_id(const int64_t *ids, size_t count, int64_t id) {
+    for (size_t i = count; i-- > 0;)
+        if (ids[i] == id)
+            return true;
+    return false;
+}
+
+/* Those of the rows that are not known yet, as many as are kept, at once. */
+static enum status load_versions(struct log_bodies *bodies, struct connection *connection, const struct result *rows,
+                                 struct error *error) {
+    int64_t ids[VERSIONS_KEPT];
+    size_t count = 0;
+    struct result *found = NULL;
+    for (int i = 0; i < result_rows(rows) && count < VERSIONS_KEPT; i++) {
+        struct log_query_row row;
+        log_query_row_read(rows, i, &row);
+        if (row.render_version && !find_version(bodies, row.render_version) && !has_id(ids, count, row.render_version))
+            ids[count++] = row.render_version;
+    }
+    if (count == 0)
+        return STATUS_OK;
+    if (bodies->version_count + count > VERSIONS_KEPT)
+        forget_versions(bodies);
+    enum status status = log_bodies_versions(connection, ids, count, &found, error);
+    for (int i = 0; status == STATUS_OK && i < result_rows(found); i++) {
+        struct log_version version;
+        log_bodies_version(found, i, &version);
+        add_version(bodies, &version);
+    }
+    result_free(&found);
+    return status;
+}
+
 /* ---- events ---- */
 
 static int by_key(const void *a, const void *b) {
@@ -267,8 +300,8 @@ enum status log_bodies_load(struct log_bodies *bodies, struct connection *connec
         last_us = row.created_at_us > last_us ? row.created_at_us : last_us;
         keys[count++] = row.event_key;
     }
-    enum status status = STATUS_OK;
-    if (count > 0)
+    enum status status = load_versions(bodies, connection, rows, error);
+    if (status == STATUS_OK && count > 0)
         status = find_events(&bodies->found, connection, row.workspace_id, keys, count, first_us, last_us, error);
     mem_free(keys);
     return status;

@@ -158,7 +158,8 @@ static enum status count_in_log(struct log_query *query, struct connection *conn
     return status;
 }
 
-/* $12 to $14: the segments. What fits in each stretch, and what there is besides; the order is that of time. */
+/* $12 to $14: the segments. What fits in each stretch, and what there is besides; the order is that of time. OFFSET 0
+ * keeps the segments outside, so that each looks up its own rows, whatever the planner thinks of how many there are. */
 #define CODED                                                                                                          \
     "($4::text IS NULL OR error_code = $4) AND ($5::int4 IS NULL OR status_code >= $5) "                               \
     "AND ($6::int4 IS NULL OR status_code <= $6) AND ($7::bool IS NOT TRUE OR given_up) "                              \
@@ -171,7 +172,7 @@ static enum status count_in_log(struct log_query *query, struct connection *conn
     "coalesce(sum(sum(n) FILTER (WHERE " CODED ")) OVER stretch, 0)::int8, (sum(count(*)) OVER stretch)::int8 "        \
     "FROM unnest($12::int2[], $13::timestamptz[], $14::timestamptz[]) s(at_level, from_at, until_at) "                 \
     "CROSS JOIN LATERAL (SELECT * FROM log_rollups WHERE " scope "AND level = s.at_level AND begins >= s.from_at "     \
-    "AND begins < s.until_at AND begins >= $15::timestamptz AND begins < $16::timestamptz) r "                         \
+    "AND begins < s.until_at AND begins >= $15::timestamptz AND begins < $16::timestamptz OFFSET 0) r "                \
     "GROUP BY 1, 2, 3 WINDOW stretch AS (PARTITION BY level, begins) ORDER BY 3"
 
 static struct log_block read_block(const struct result *rows, int row) {
