@@ -1,8 +1,8 @@
 /* The life of an exchange:
  *
- *   pool of its shard ──client_send──▶ running ──curl is done──▶ done called ──▶ pool
- *                          │              │ cancelled, overdue                    ▲
- *                          └─ bad URL ────┴──────▶ ended ──next round, done called┘
+ *   pool ──client_send──▶ running ──curl is done──▶ done called ──▶ pool
+ *             │              │ cancelled, overdue                    ▲
+ *             └─ bad URL ────┴──────▶ ended ──next round, done called┘
  *
  * Easy handles live in exchanges and keep their options; per request only what differs is set. The deadline is curl's
  * TIMEOUT_MS; a sweep twice a second makes sure that it holds whatever curl is busy with. */
@@ -14,9 +14,9 @@
 #include <pthread.h>
 #include <stdio.h>
 
-#define DEFAULT_SHARDS 16
+#define DEFAULT_SHARDS 64
 #define DEFAULT_LOOKUPS 32
-#define POOL_MAX 256 /* idle easy handles kept by a shard */
+#define POOL_MAX 512 /* idle easy handles kept */
 #define BODY_KEEP_CAPACITY (64 * 1024)
 #define SWEEP_MS 500
 #define DNS_CACHE_S 60L
@@ -95,16 +95,15 @@ static void setup_easy(struct exchange *exchange) {
         CURL_MUST(curl_easy_setopt(easy, CURLOPT_INTERFACE, interface));
     }
     setup_tls(settings, easy);
-    shard_setup_sockets(exchange->shard, easy, exchange);
+    shard_setup_sockets(easy, exchange);
 }
 
-static struct exchange *exchange_new(struct shard *shard) {
+static struct exchange *exchange_new(struct client *client) {
     struct exchange *exchange = mem_calloc(1, sizeof(*exchange));
-    exchange->client = shard->client;
-    exchange->shard = shard;
+    exchange->client = client;
     exchange->easy = curl_easy_init();
     CHECK(exchange->easy);
-    buffer_init(&exchange->body, shard->client->settings.response_body_limit_bytes);
+    buffer_init(&exchange->body, client->settings.response_body_limit_bytes);
     setup_easy(exchange);
     return exchange;
 }
@@ -116,28 +115,29 @@ static void exchange_free(struct exchange *exchange) {
     mem_free(exchange);
 }
 
-static struct exchange *exchange_take(struct shard *shard) {
-    struct exchange *exchange = TAILQ_FIRST(&shard->pool);
+/* The one that was used last, whatever it was used for: its memory is near. */
+static struct exchange *exchange_take(struct client *client) {
+    struct exchange *exchange = TAILQ_FIRST(&client->pool);
     if (!exchange)
-        return exchange_new(shard);
-    TAILQ_REMOVE(&shard->pool, exchange, entry);
-    shard->pool_count--;
+        return exchange_new(client);
+    TAILQ_REMOVE(&client->pool, exchange, entry);
+    client->pool_count--;
     return exchange;
 }
 
 static void exchange_release(struct exchange *exchange) {
-    struct shard *shard = exchange->shard;
+    struct client *client = exchange->client;
     if (exchange->target)
-        target_release(exchange->client, exchange->target);
+        target_release(client, exchange->target);
     exchange->target = NULL;
-    if (shard->pool_count >= POOL_MAX) {
+    if (client->pool_count >= POOL_MAX) {
         exchange_free(exchange);
         return;
     }
     if (exchange->body.capacity > BODY_KEEP_CAPACITY)
         buffer_deinit(&exchange->body);
-    TAILQ_INSERT_HEAD(&shard->pool, exchange, entry);
-    shard->pool_count++;
+    TAILQ_INSERT_HEAD(&client->pool, exchange, entry);
+    client->pool_count++;
 }
 
 void client_header_line(struct span name, struct span value, struct buffer *out) {
@@ -213,7 +213,7 @@ struct exchange *client_send(struct client *client, const struct client_request 
                              void *ctx) {
     struct error error;
     struct target *target = target_take(client, request->url, &error);
-    struct exchange *exchange = exchange_take(&client->shards[target ? target_shard(target) : 0]);
+    struct exchange *exchange = exchange_take(client);
     clear(exchange);
     exchange->target = target;
     exchange->done = done;
@@ -224,6 +224,7 @@ struct exchange *client_send(struct client *client, const struct client_request 
         end_later(exchange, CLIENT_BAD_URL, error.text);
         return exchange;
     }
+    shard_enter(&client->shards[target_shard(target)], exchange);
     set_request(exchange, request);
     exchange->running = true;
     TAILQ_INSERT_TAIL(&client->running, exchange, entry);
@@ -378,6 +379,7 @@ enum status client_new(struct loop *loop, const struct client_settings *settings
         client->settings.shards = DEFAULT_SHARDS;
     if (client->settings.max_lookups == 0)
         client->settings.max_lookups = DEFAULT_LOOKUPS;
+    TAILQ_INIT(&client->pool);
     TAILQ_INIT(&client->running);
     TAILQ_INIT(&client->ended);
     STAILQ_INIT(&client->lookup_rests);
@@ -411,8 +413,7 @@ void client_free(struct client **client_pointer) {
     *client_pointer = NULL;
     free_exchanges(client, &client->running);
     free_exchanges(client, &client->ended);
-    for (size_t i = 0; i < client->settings.shards; i++)
-        free_exchanges(client, &client->shards[i].pool);
+    free_exchanges(client, &client->pool);
     for (size_t i = 0; i < client->settings.shards; i++)
         shard_deinit(&client->shards[i]);
     shard_free_sockets(client);

@@ -19,7 +19,8 @@ struct client_settings {
     const char *source_address; /* "": any */
     size_t
         response_body_limit_bytes; /* kept; 256 KiB more is read and thrown away, past that the connection is closed */
-    size_t shards;                 /* 16 when 0: cheap with one host, and needed with thousands */
+    size_t
+        shards; /* 64 when 0: one that no host fell to costs nothing; a finished exchange costs by hosts in a shard */
     /* Name look-ups under way, 32 when 0, and two for one name, those included that outlive their exchange. The next
      * exchange that needs one ends with CLIENT_TOO_MANY_LOOKUPS. */
     size_t max_lookups;

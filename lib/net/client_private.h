@@ -16,9 +16,9 @@
 struct target;
 
 struct exchange {
-    TAILQ_ENTRY(exchange) entry; /* in the pool of its shard, in client->running, or in client->ended */
+    TAILQ_ENTRY(exchange) entry; /* in client->pool, client->running or client->ended */
     struct client *client;
-    struct shard *shard;
+    struct shard *shard; /* of its last target; NULL: none yet */
     CURL *easy;
     struct target *target; /* NULL: the URL is bad */
     uint64_t url_serial;   /* of the target whose URL the handle has */
@@ -47,10 +47,8 @@ TAILQ_HEAD(exchange_list, exchange);
 struct client_socket;
 struct shard {
     struct client *client;
-    CURLM *multi;
+    CURLM *multi; /* NULL: nothing was sent to its hosts yet */
     CURLSH *share;
-    struct exchange_list pool;
-    size_t pool_count;
     struct loop_timer *timer;
     int64_t due_ms;   /* when curl wants to be called, INT64_MAX: not */
     int64_t armed_ms; /* when the timer will fire, INT64_MAX: not */
@@ -71,6 +69,8 @@ struct client {
     struct loop_timer *soon;
     struct loop_timer *sweep;
     struct shard *kicked;
+    struct exchange_list pool;
+    size_t pool_count;
     struct exchange_list running;
     struct exchange_list ended; /* done called in the loop's next round */
     size_t in_flight;
@@ -87,7 +87,8 @@ void client_soon(struct client *client);  /* has client_on_soon called in the lo
 /* client_shard.c */
 void shard_init(struct shard *shard, struct client *client);
 void shard_deinit(struct shard *shard); /* its exchanges are gone */
-void shard_setup_sockets(struct shard *shard, CURL *easy, struct exchange *exchange);
+void shard_setup_sockets(CURL *easy, struct exchange *exchange);
+void shard_enter(struct shard *shard, struct exchange *exchange); /* it is to be sent there */
 void shard_run_kicked(struct client *client);
 void shard_free_sockets(struct client *client);
 

@@ -110,12 +110,11 @@ static int on_close(void *ctx, curl_socket_t fd) {
     return close(fd);
 }
 
-void shard_setup_sockets(struct shard *shard, CURL *easy, struct exchange *exchange) {
+void shard_setup_sockets(CURL *easy, struct exchange *exchange) {
     CURL_MUST(curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open));
     CURL_MUST(curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, exchange));
     CURL_MUST(curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, on_close));
-    CURL_MUST(curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, shard->client));
-    CURL_MUST(curl_easy_setopt(easy, CURLOPT_SHARE, shard->share));
+    CURL_MUST(curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, exchange->client));
 }
 
 /* A timer that is set to an earlier time is left alone: it fires, finds that it is not time yet, and is set again. */
@@ -175,8 +174,11 @@ void shard_init(struct shard *shard, struct client *client) {
     shard->client = client;
     shard->due_ms = INT64_MAX;
     shard->armed_ms = INT64_MAX;
-    TAILQ_INIT(&shard->pool);
-    shard->timer = loop_timer_new(client->loop, on_due, shard);
+}
+
+/* A multi costs some 40 KB and two descriptors. */
+static void open_multi(struct shard *shard) {
+    shard->timer = loop_timer_new(shard->client->loop, on_due, shard);
     shard->multi = curl_multi_init();
     shard->share = curl_share_init();
     CHECK(shard->multi && shard->share);
@@ -189,7 +191,18 @@ void shard_init(struct shard *shard, struct client *client) {
     CURL_MUST(curl_multi_setopt(shard->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING));
 }
 
+void shard_enter(struct shard *shard, struct exchange *exchange) {
+    if (exchange->shard == shard)
+        return;
+    if (!shard->multi)
+        open_multi(shard);
+    CURL_MUST(curl_easy_setopt(exchange->easy, CURLOPT_SHARE, shard->share));
+    exchange->shard = shard;
+}
+
 void shard_deinit(struct shard *shard) {
+    if (!shard->multi)
+        return;
     CURL_MUST(curl_multi_cleanup(shard->multi));
     CURL_MUST(curl_share_cleanup(shard->share));
     loop_timer_free(&shard->timer);

@@ -216,7 +216,7 @@ static void *serve(void *ctx) {
 
 static int receiver_start(void **state) {
     (void)state;
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_ANY)};
     socklen_t len = sizeof(address);
     receiver.fd = socket(AF_INET, SOCK_STREAM, 0);
     if (bind(receiver.fd, (struct sockaddr *)&address, len) != 0 || listen(receiver.fd, 128) != 0)

@@ -100,6 +100,20 @@ static void test_connections_are_kept(void **state) {
     assert_int_equal(client_in_flight(fixture.client), 0);
 }
 
+/* Handles go from host to host, and each host finds its own connection. */
+static void test_many_hosts(void **state) {
+    (void)state;
+    char url[64];
+    for (int round = 0; round < 2; round++)
+        for (int i = 1; i <= 100; i++) {
+            snprintf(url, sizeof(url), "http://127.0.0.%d:%d/204", i, receiver.port);
+            struct answer answer = ask(url, 5000);
+            expect_result(url, &answer, CLIENT_ANSWERED);
+            assert_int_equal(answer.new_connection, round == 0);
+        }
+    assert_int_equal(client_open_connections(fixture.client), 100);
+}
+
 /* The receiver closes right after each answer, without saying so: the next exchange finds the connection dead. */
 static void test_a_connection_closed_behind_our_back(void **state) {
     (void)state;
@@ -293,6 +307,7 @@ int main(void) {
         WITH_CLIENT(test_what_is_sent),
         WITH_CLIENT(test_a_large_body_and_many_headers_are_sent),
         WITH_CLIENT(test_connections_are_kept),
+        WITH_CLIENT(test_many_hosts),
         WITH_CLIENT(test_a_connection_closed_behind_our_back),
         WITH_CLIENT(test_body_limits),
         WITH_CLIENT(test_broken_answers),
