@@ -135,17 +135,23 @@ static void write_utc(int64_t wall_ms, bool seconds, struct buffer *out) {
     buffer_deinit(&iso);
 }
 
-/* A number of milliseconds since 1970, or a text. */
+/* A number of milliseconds since 1970, or a text: a time, or a date, which stays as it is. */
 static void write_moment(const struct mail_about *about, const char *name, bool seconds, const char *otherwise,
                          struct buffer *out) {
     struct json_value value;
     int64_t wall_ms;
-    if (find(about, name, JSON_NUMBER, &value) && json_int64(value.text, &wall_ms) == STATUS_OK)
+    bool date;
+    if (find(about, name, JSON_NUMBER, &value) && json_int64(value.text, &wall_ms) == STATUS_OK) {
         write_utc(wall_ms, seconds, out);
-    else if (find(about, name, JSON_STRING, &value))
-        write_line(value.text, NAME_MAX_BYTES, out);
-    else
+    } else if (find(about, name, JSON_STRING, &value)) {
+        struct span text = {value.text.data + 1, value.text.len - 2};
+        if (clock_parse_iso(text, &wall_ms, &date) == STATUS_OK && !date)
+            write_utc(wall_ms, seconds, out);
+        else
+            write_line(value.text, NAME_MAX_BYTES, out);
+    } else {
         buffer_text(out, otherwise);
+    }
 }
 
 static void write_text_or(const struct mail_about *about, const char *name, const char *otherwise, struct buffer *out) {

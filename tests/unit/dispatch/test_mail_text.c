@@ -130,7 +130,7 @@ static void test_exports_in_every_language(void **state) {
                                         "33 MiB\n",
                                         "acme/1\n",
                                         "2024-03-01 00:00:00 UTC ",
-                                        " 2024-03-31T23:59:59.999Z\n",
+                                        " 2024-03-31 23:59:59 UTC\n",
                                         "0192d1a4-0000-7c0b-9d2e-6b8f0a1c2d3e\n",
                                         "7-Zip",
                                         "gzip",
@@ -138,7 +138,7 @@ static void test_exports_in_every_language(void **state) {
     static const char *const FAILED[] = {"more than 10000000 rows\n",
                                          "acme/1\n",
                                          "2024-03-01 00:00:00 UTC ",
-                                         " 2024-03-31T23:59:59.999Z\n",
+                                         " 2024-03-31 23:59:59 UTC\n",
                                          "0192d1a4-0000-7c0b-9d2e-6b8f0a1c2d3e\n",
                                          NULL};
     char *subjects[2 * LANGUAGE_COUNT];
@@ -187,6 +187,11 @@ static void test_an_export_of_which_little_is_known(void **state) {
     expect("Period: oldest entry – time of the export\n");
     expect("Rows: unknown\nFile: NDJSON, compressed with gzip, 10239 B\n");
     expect("here until unknown:\n" LINK "\n");
+    assert_int_equal(write_mail("export.failed", "{\"start\": \"2024-03-01T02:00:00+02:00\", \"end\": \"2024-03-31\"}"),
+                     STATUS_OK);
+    expect("Period: 2024-03-01 00:00:00 UTC – 2024-03-31\n");
+    assert_int_equal(write_mail("export.failed", "{\"start\": \"some \\t day\", \"end\": \"\"}"), STATUS_OK);
+    expect("Period: some   day – \n");
     assert_int_equal(write_mail("export.failed", "{\"error\": \"two\\nlines\"}"), STATUS_OK);
     expect("\nReason: two lines\n");
     assert_int_equal(write_mail("export.other", "{}"), STATUS_INVALID);
