@@ -27,7 +27,8 @@ static json_t *request_view(const struct job_row *row) {
     if (!request)
         return json_null();
     if (!json_object_get(request, "log_id")) {
-        json_object_set_new(request, "since", time_or_null(row->since_ms));
+        bool open = span_is(row->kind, "export") && row->since_ms == 0;
+        json_object_set_new(request, "since", open ? json_null() : time_json(row->since_ms));
         json_object_set_new(request, "until", time_json(row->until_ms));
     }
     return request;

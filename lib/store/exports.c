@@ -73,8 +73,9 @@ enum status exports_remove(struct connection *connection, struct span workspace_
 enum status exports_file(struct connection *connection, const struct uuid *id, struct export_file *ret_file,
                          struct error *error) {
     static const struct statement FILE_OF = {
-        "SELECT size, chunks, request ->> 'format' FROM jobs WHERE id = $1 AND kind = 'export' AND state = 'done' "
-        "AND expires_at > clock_timestamp() AND size IS NOT NULL AND chunks > 0"};
+        "SELECT j.size, j.chunks, j.request ->> 'format' FROM jobs j WHERE j.id = $1 AND j.kind = 'export' "
+        "AND j.state = 'done' AND j.expires_at > clock_timestamp() AND j.size IS NOT NULL AND j.chunks > 0 "
+        "AND NOT EXISTS (SELECT FROM workspaces w WHERE w.id = j.workspace_id AND w.erased_at IS NOT NULL)"};
     struct params params;
     struct result *rows = NULL;
     params_init(&params);
@@ -210,8 +211,8 @@ enum status exports_counted(struct connection *connection, const struct uuid *ow
 enum status exports_release(struct connection *connection, const struct uuid *owner, const struct uuid *id,
                             int64_t pause_ms, bool *ret_held, struct error *error) {
     static const struct statement RELEASE = {
-        "UPDATE jobs SET owner = NULL, lease_until = clock_timestamp() + $3::int8 * interval '1 ms' WHERE " HELD
-        " RETURNING id"};
+        "UPDATE jobs SET owner = NULL, lease_until = clock_timestamp() + $3::int8 * interval '1 ms', "
+        "tries = CASE WHEN $3::int8 = 0 THEN 0 ELSE tries END WHERE " HELD " RETURNING id"};
     struct params params;
     held_params(&params, owner, id);
     params_int8(&params, pause_ms);
@@ -338,11 +339,12 @@ enum status exports_write(struct connection *connection, const struct uuid *owne
     return STATUS_OK;
 }
 
-/* From the end: what is left can't be taken for a whole file. Once nothing is, the job says so. */
+/* From the end: what is left can't be taken for a whole file. Once nothing is, the job says so. A program that does not
+ * know exports cancels one without a time at which its file goes. */
 enum status exports_clear(struct connection *connection, int max, bool *ret_any, struct error *error) {
     static const struct statement CLEAR = {
-        "WITH old AS MATERIALIZED (SELECT id FROM jobs WHERE chunks > 0 AND expires_at <= clock_timestamp() "
-        "ORDER BY expires_at LIMIT 1 FOR UPDATE SKIP LOCKED), "
+        "WITH old AS MATERIALIZED (SELECT id FROM jobs WHERE chunks > 0 AND (expires_at <= clock_timestamp() "
+        "OR state = 'cancelled') ORDER BY expires_at LIMIT 1 FOR UPDATE SKIP LOCKED), "
         "gone AS (DELETE FROM export_chunks c USING (SELECT e.job_id, e.number FROM export_chunks e "
         "JOIN old ON old.id = e.job_id ORDER BY e.number DESC LIMIT $1::int4) x "
         "WHERE c.job_id = x.job_id AND c.number = x.number RETURNING c.number), "

@@ -35,7 +35,8 @@ MUST_USE enum status exports_create(struct connection *connection, const struct 
 MUST_USE enum status exports_remove(struct connection *connection, struct span workspace_id, const struct uuid *id,
                                     bool *ret_removed, struct error *error);
 
-/* A file for whoever has the link. STATUS_NOT_FOUND: it has expired, or there never was one. */
+/* A file for whoever has the link. STATUS_NOT_FOUND: it has expired, its workspace is being erased, or there never was
+ * one. */
 struct export_file {
     int64_t size;
     int chunks;
@@ -84,14 +85,15 @@ struct export_piece {
 MUST_USE enum status exports_write(struct connection *connection, const struct uuid *owner, int64_t lease_ms,
                                    struct export_job *job, const struct export_piece *piece, bool *ret_held,
                                    struct error *error);
-/* Somebody else's turn; whoever takes it goes on, after pause_ms. */
+/* Somebody else's turn; whoever takes it goes on, after pause_ms. 0: as it should be; what was tried in vain before is
+ * forgotten. */
 MUST_USE enum status exports_release(struct connection *connection, const struct uuid *owner, const struct uuid *id,
                                      int64_t pause_ms, bool *ret_held, struct error *error);
 /* It has failed, and why, for whoever asked for it; a mail is written. */
 MUST_USE enum status exports_fail(struct connection *connection, const struct uuid *owner, const struct uuid *id,
                                   const char *why, bool *ret_held, struct error *error);
 
-/* Takes away up to max pieces of one file that has expired. ret_any: there was one. */
+/* Takes away up to max pieces of one file that has expired or was cancelled. ret_any: there was one. */
 MUST_USE enum status exports_clear(struct connection *connection, int max, bool *ret_any, struct error *error);
 
 #endif

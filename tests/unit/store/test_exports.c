@@ -13,6 +13,7 @@
 
 #define W1 SPAN_LITERAL("w1")
 #define LEASE_MS 60000
+#define TWO "00000000-0000-7000-8000-000000000002"
 #define NOBODY "00000000-0000-7000-8000-000000000000"
 
 static const struct uuid OWNER = {{1}}, OTHER = {{2}};
@@ -148,6 +149,9 @@ static void test_large_pieces_are_divided(void **state) {
     assert_true(write_piece(&OWNER, &job, SPAN_NONE, 0, true));
     assert_int_equal(job.chunks, 3);
     struct export_file file;
+    exec_sql("INSERT INTO workspaces (id, erased_at) VALUES ('w1', now())");
+    assert_int_equal(exports_file(connection, &job.id, &file, &error), STATUS_NOT_FOUND);
+    exec_sql("UPDATE workspaces SET erased_at = NULL");
     ok(exports_file(connection, &job.id, &file, &error));
     assert_true(file.size == (int64_t)len && file.chunks == 3 && strcmp(file.format, "csv") == 0);
     buffer_init(&out, len);
@@ -171,13 +175,14 @@ static void test_turns_and_pauses(void **state) {
         ok(exports_release(connection, &OWNER, &job.id, 0, &held, &error));
         assert_true(held);
     }
+    expect_sql("SELECT max(tries) FROM jobs", "0");
     for (int i = 1; i <= 3; i++) {
         struct uuid id = take(&OWNER).id;
         ok(exports_release(connection, &OWNER, &id, 60000, &held, &error));
     }
     expect_none(&OWNER);
     expect_none(&OTHER);
-    expect_sql("SELECT max(tries) FROM jobs", "3");
+    expect_sql("SELECT min(tries) FROM jobs", "1");
     exec_sql("UPDATE jobs SET lease_until = NULL");
     exec_sql("INSERT INTO workspaces (id, erased_at) VALUES ('w1', now())");
     expect_none(&OWNER);
@@ -211,6 +216,10 @@ static void test_failing_and_cancelling_take_the_file_away(void **state) {
     assert_false(any);
     expect_sql("SELECT count(*) FROM export_chunks", "0");
     expect_sql("SELECT string_agg(state || chunks, ' ' ORDER BY id) FROM jobs", "failed0 cancelled0");
+    exec_sql("INSERT INTO export_chunks VALUES ('" TWO "', 1, 'w1', '')");
+    exec_sql("UPDATE jobs SET chunks = 1, expires_at = NULL WHERE id = '" TWO "'");
+    ok(exports_clear(connection, 10, &any, &error));
+    assert_true(any);
     expect_sql("SELECT count(*) FROM mails", "1");
 }
 
