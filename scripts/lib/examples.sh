@@ -36,9 +36,10 @@ examples() {
     example GET "logs/$log"
     example GET 'stats?unit=minute'
 
-    heading "Again, as a job"
+    heading "Again, or all of it as a file, as a job"
     example POST "subscription/$subscription/recover" '{"since": "'"$(date -u +%F)"'", "include": ["failed", "missing"]}'
     example POST "logs/$log/replay"
+    example POST logs/export '{"email": "me@example.com", "format": "csv"}'
     example GET 'jobs?limit=5'
 
     heading "All routes"

@@ -79,7 +79,7 @@ def test_each_line_that_scripts_start_prints_for_the_api_runs_as_it_stands(insta
         "subscription": subscription, "event": "seen", "log": str(installation.db.value("SELECT id FROM delivery_logs"))})
     lines = re.findall(r"^  (curl .*)$", printed, re.MULTILINE)
     for path in ("/subscription", "/events", "/events/seen", "/event_types", "/test", "/logs", "/stats", "/recover", "/replay",
-                 "/jobs", "/openapi.json"):
+                 "/logs/export", "/jobs", "/openapi.json"):
         assert any(re.search(re.escape(path) + "['?]", line) for line in lines), path
     answers = [(shell(line.replace("curl ", "curl -sS -o /dev/null -w '%{http_code}' ", 1), {}), line) for line in lines]
     assert [one for one in answers if not one[0].startswith("2")] == []
