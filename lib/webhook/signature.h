@@ -34,8 +34,8 @@ MUST_USE enum status signer_new(const struct span *secrets, size_t count, struct
                                 struct error *error);
 void signer_free(struct signer **signer);
 
-/* Signs with a private key too; newest first. An Ed25519 signature costs 40 µs, forty times an HMAC. STATUS_INVALID: it
- * is no private key, or one too many; the error does not repeat it. */
+/* Signs with a private key too; newest first. An Ed25519 signature of 1 kB costs 45 µs, fifty times an HMAC.
+ * STATUS_INVALID: it is no private key, or one too many; the error does not repeat it. */
 MUST_USE enum status signer_add_key(struct signer *signer, struct span private_key, struct error *error);
 
 /* Appends "v1,… v1,… v1a,… v1a,…", one for each secret and then one for each private key, newest first. timestamp_s:
