@@ -14,7 +14,8 @@
 #include <stdatomic.h>
 #include <time.h>
 
-#define ASK_TIMEOUT_MS 1000
+#define ASK_FIRST_MS 1000
+#define ASK_LONGEST_MS 3000 /* a broker that is far away, or slow, is not away */
 #define BETWEEN_MS 100
 #define QUIET_MS 3000    /* without a record for so long (or up to twice that) there is a doubt */
 #define PATIENCE_MS 3000 /* without an answer for so long Kafka is away */
@@ -48,10 +49,10 @@ static void wait_ms(struct consumer_health *health, int64_t ms) {
     pthread_cond_timedwait(&health->changed, &health->mutex, &until);
 }
 
-static bool ask(struct consumer_health *health) {
+static bool ask(struct consumer_health *health, int timeout_ms) {
     const struct rd_kafka_metadata *metadata;
     pthread_mutex_unlock(&health->mutex);
-    rd_kafka_resp_err_t code = rd_kafka_metadata(health->consumer->rk, 0, NULL, &metadata, ASK_TIMEOUT_MS);
+    rd_kafka_resp_err_t code = rd_kafka_metadata(health->consumer->rk, 0, NULL, &metadata, timeout_ms);
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
         rd_kafka_metadata_destroy(metadata);
     pthread_mutex_lock(&health->mutex);
@@ -67,15 +68,17 @@ static void conclude(struct consumer_health *health, bool answers) {
 /* Returns when a broker has answered, or the owner closes. */
 static void ask_until_answered(struct consumer_health *health) {
     int64_t began_ms = clock_mono_ms(), away_at_ms = began_ms + PATIENCE_MS;
+    int timeout_ms = ASK_FIRST_MS;
     while (!health->stop) {
         uint64_t records = atomic_load(&health->records);
         if (health->doubt == DOUBT_GRAVE)
             away_at_ms = began_ms;
         health->doubt = DOUBT_NONE;
-        if (ask(health)) {
+        if (ask(health, timeout_ms)) {
             conclude(health, true);
             return;
         }
+        timeout_ms = 2 * timeout_ms < ASK_LONGEST_MS ? 2 * timeout_ms : ASK_LONGEST_MS;
         int64_t now_ms = clock_mono_ms();
         if (atomic_load(&health->records) != records && now_ms - began_ms < PATIENCE_WITH_RECORDS_MS)
             away_at_ms = now_ms + PATIENCE_MS;

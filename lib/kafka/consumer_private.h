@@ -65,7 +65,7 @@ void consumer_health_trouble(struct consumer *consumer, bool all_brokers);
 void consumer_health_record(struct consumer *consumer); /* one came */
 void consumer_health_poll(struct consumer *consumer);
 void consumer_health_stop(struct consumer *consumer);   /* asks no more */
-void consumer_health_deinit(struct consumer *consumer); /* waits up to a second while no broker answers */
+void consumer_health_deinit(struct consumer *consumer); /* waits up to 3 s while no broker answers */
 
 /* Starts all assigned partitions again from where they are, because librdkafka starts a failed one only so. */
 void consumer_restart(struct consumer *consumer);
