@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/id.h"
 #include "base/memory.h"
+#include "core/log.h"
 #include "net/server_listen.h"
 #include <microhttpd.h>
 #include <sys/queue.h>
@@ -149,6 +150,12 @@ static void refuse(struct request *request, int status, const char *title, const
                   title, status, detail, code);
     request_respond(request, status, "application/problem+json", buffer_view(&body));
     buffer_deinit(&body);
+    /* Nobody else hears of it. */
+    log_write(LOG_INFO, "server", "refused",
+              (const struct log_field[]){LOG_TEXT("method", request->method), LOG_TEXT("path", request->path),
+                                         LOG_INT("status", status), LOG_TEXT("code", code),
+                                         LOG_TEXT("request_id", request->id)},
+              5);
 }
 
 static void refuse_body(struct request *request) {
@@ -465,6 +472,17 @@ static void on_stream_free(void *ctx) {
     mem_free(stream);
 }
 
+/* MHD ends a stream with an empty chunk also where HEAD wants no body at all, which whoever reads on takes for the next
+ * answer. Without chunks it is the connection that ends. */
+static struct MHD_Response *streamed(struct request *request, struct stream *stream, uint64_t size) {
+    struct MHD_Response *response =
+        MHD_create_response_from_callback(size, STREAM_BLOCK_BYTES, on_read, stream, on_stream_free);
+    CHECK(response);
+    if (size == MHD_SIZE_UNKNOWN && strcmp(request->method, "HEAD") == 0)
+        CHECK(MHD_set_response_options(response, MHD_RF_HTTP_1_0_COMPATIBLE_STRICT, MHD_RO_END) == MHD_YES);
+    return response;
+}
+
 void request_respond_stream(struct request *request, int status, const char *content_type, request_stream_fn *next,
                             request_stream_end_fn *end, void *ctx) {
     struct stream *stream = mem_calloc(1, sizeof(*stream));
@@ -472,22 +490,19 @@ void request_respond_stream(struct request *request, int status, const char *con
     stream->end = end;
     stream->ctx = ctx;
     buffer_init(&stream->chunk, STREAM_CHUNK_MAX_BYTES);
-    answer(request, status, content_type,
-           MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK_BYTES, on_read, stream, on_stream_free));
+    answer(request, status, content_type, streamed(request, stream, MHD_SIZE_UNKNOWN));
 }
 
 struct stream *request_respond_fed(struct request *request, int status, const char *content_type, int64_t length,
                                    request_stream_want_fn *want, request_stream_end_fn *end, void *ctx) {
     struct stream *stream = mem_calloc(1, sizeof(*stream));
-    uint64_t size = length > 0 ? (uint64_t)length : MHD_SIZE_UNKNOWN;
     stream->want = want;
     stream->end = end;
     stream->ctx = ctx;
     stream->request = request;
     request->stream = stream;
     buffer_init(&stream->chunk, 1);
-    answer(request, status, content_type,
-           MHD_create_response_from_callback(size, STREAM_BLOCK_BYTES, on_read, stream, on_stream_free));
+    answer(request, status, content_type, streamed(request, stream, length > 0 ? (uint64_t)length : MHD_SIZE_UNKNOWN));
     return stream;
 }
 
