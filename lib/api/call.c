@@ -246,7 +246,8 @@ void call_refuse(struct call *call) {
     const json_t *first = json_array_get(call->errors, 0);
     CHECK(first);
     char text[DETAIL_MAX_BYTES];
-    snprintf(text, sizeof(text), "%.200s: %.380s", json_string_value(json_object_get(first, "field")),
+    const char *field = json_string_value(json_object_get(first, "field"));
+    snprintf(text, sizeof(text), "%.200s%s%.380s", field, *field ? ": " : "",
              json_string_value(json_object_get(first, "message")));
     answer_problem(call, 422, "invalid_fields", text);
 }

@@ -1,4 +1,5 @@
 #include "api/subscription_view.h"
+#include "api/body_json.h"
 #include "api/subscription_headers.h"
 #include "api/subscription_secrets.h"
 #include "base/clock.h"
@@ -86,8 +87,9 @@ static json_t *headers_json(const struct keyring *keyring, const struct subscrip
 static json_t *filter_json(struct span filter) {
     if (!filter.data)
         return json_null();
-    json_t *json = json_loadb(filter.data, filter.len, 0, NULL);
-    return json ? json : text_or_null(filter);
+    json_t *json = NULL;
+    struct error ignored;
+    return body_json_read(filter, &json, &ignored) == STATUS_OK ? json : text_or_null(filter);
 }
 
 /* A batched subscription shows what counts, the defaults too. */

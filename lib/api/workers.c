@@ -2,6 +2,7 @@
  * theirs (404, so that nobody learns what exists elsewhere), whether they may change it (403), and only then what they
  * sent (415, 400, 422). */
 #include "api/workers.h"
+#include "api/body_json.h"
 #include "base/clock.h"
 #include "base/memory.h"
 #include "core/log.h"
@@ -209,13 +210,9 @@ static bool check_body(struct call *call) {
     }
     if (flags & CALL_BODY_UNREAD)
         return true;
-    json_error_t error;
-    call->json = json_loadb(call->body.data ? call->body.data : "", call->body.len,
-                            JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
-    if (!call->json) {
-        /* jansson's text may quote the input, which may hold a secret. */
-        call_problem(call, 400, "bad_json", "The body is not JSON: line %d, column %d%s.", error.line, error.column,
-                     json_error_code(&error) == json_error_duplicate_key ? ", a name stands twice" : "");
+    struct error error;
+    if (body_json_read(call->body, &call->json, &error) != STATUS_OK) {
+        call_problem(call, 400, "bad_json", "%s", error.text);
         return false;
     }
     if (!json_is_object(call->json)) {
