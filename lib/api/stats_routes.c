@@ -26,7 +26,8 @@ static json_t *quantile(const struct log_stats *stats, double wanted) {
 static json_t *view(const struct log_stats *stats) {
     int64_t timed = log_stats_timed(stats);
     int64_t attempts = stats->first_time + stats->after_retry + stats->failed;
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "attempts", (json_int_t)attempts,
+    return json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "events",
+                     stats->events < 0 ? json_null() : json_integer(stats->events), "attempts", (json_int_t)attempts,
                      "delivered_first_time", (json_int_t)stats->first_time, "delivered_after_retry",
                      (json_int_t)stats->after_retry, "failed", (json_int_t)stats->failed, "given_up",
                      (json_int_t)stats->given_up, "cancelled", (json_int_t)stats->cancelled, "duration_ms_average",
@@ -36,6 +37,7 @@ static json_t *view(const struct log_stats *stats) {
 }
 
 static void add_to(struct log_stats *sum, const struct log_stats *stats) {
+    sum->events += stats->events;
     sum->first_time += stats->first_time;
     sum->after_retry += stats->after_retry;
     sum->failed += stats->failed;
@@ -118,6 +120,7 @@ static void answer(struct call *call, const struct log_stats_query *query, const
     int64_t unit_ms = log_stats_unit_ms(query->unit);
     struct log_stats *sum = mem_calloc(1, sizeof(*sum));
     json_t *steps = json_array();
+    sum->events = query->subscription_id ? -1 : 0;
     for (size_t i = 0; i < query->count; i++) {
         json_t *step = json_pack("{s:o}", "begins", time_of(query->from_ms + (int64_t)i * unit_ms));
         json_t *values = view(&stats[i]);

@@ -308,6 +308,7 @@ static const struct {
     {"updated_at", NULL, 0},
     {"status", NULL, 0},
     {"disabled_reason", NULL, 0},
+    {"disabled_at", NULL, 0},
     {"failing_since", NULL, 0},
     {"last_success_at", NULL, 0},
     {"public_key", NULL, 0},

@@ -126,6 +126,7 @@ struct json_t *subscription_view(const struct keyring *keyring, const struct sub
     json_object_set_new(view, "name", text_or_null(row->name));
     json_object_set_new(view, "status", text_or_null(row->status));
     json_object_set_new(view, "disabled_reason", text_or_null(row->disabled_reason));
+    json_object_set_new(view, "disabled_at", time_or_null(row->disabled_at_ms));
     json_object_set_new(view, "failing_since", time_or_null(row->failing_since_ms));
     json_object_set_new(view, "last_success_at", time_or_null(row->last_success_at_ms));
     json_object_set_new(view, "headers", headers_json(keyring, row));

@@ -64,6 +64,18 @@ static const struct statement ROLL_UP = {
     ", l.class) INSERT INTO log_rollups (" COLUMNS
     ") " INSERT_FROM("$3::int4", KEYS) "FROM spread GROUP BY begins, " KEYS};
 
+/* Of events. */
+static const struct statement EVENTS_OF_MINUTES = {
+    "INSERT INTO log_rollups (" COLUMNS ") SELECT " LOG_ROLLUP_EVENTS ", date_trunc('minute', created_at), "
+    "workspace_id, NULL, event_type, '', NULL, NULL, false, false, count(*), 0, 0, 0, NULL "
+    "FROM events WHERE created_at >= $1 AND created_at < $2 GROUP BY 2, workspace_id, event_type"};
+static const struct statement EVENTS_UP = {
+    "INSERT INTO log_rollups (" COLUMNS ") SELECT " LOG_ROLLUP_EVENTS
+    " + $3::int4, $1::timestamptz, workspace_id, NULL, "
+    "event_type, '', NULL, NULL, false, false, sum(n)::bigint, 0, 0, 0, NULL FROM log_rollups "
+    "WHERE level = " LOG_ROLLUP_EVENTS " + $3::int4 - 1 AND begins >= $1::timestamptz AND begins < $2::timestamptz "
+    "GROUP BY workspace_id, event_type"};
+
 static const struct statement ADD_DAY = {"SELECT log_rollups_add_day($1::timestamptz)"};
 static const struct statement ADVANCE = {"UPDATE log_rollup_state SET until = $2 WHERE level = $1::int4"};
 
@@ -112,9 +124,11 @@ static enum status roll(struct connection *connection, enum log_rollup_level lev
     params_timestamp(&params, to_ms);
     if (level != LOG_ROLLUP_MINUTE)
         params_int4(&params, level);
+    bool minutes = level == LOG_ROLLUP_MINUTE;
     if (status == STATUS_OK)
-        status =
-            connection_run(connection, level == LOG_ROLLUP_MINUTE ? &ROLL_MINUTES : &ROLL_UP, &params, NULL, error);
+        status = connection_run(connection, minutes ? &ROLL_MINUTES : &ROLL_UP, &params, NULL, error);
+    if (status == STATUS_OK)
+        status = connection_run(connection, minutes ? &EVENTS_OF_MINUTES : &EVENTS_UP, &params, NULL, error);
     params_reset(&params);
     params_int4(&params, level);
     params_timestamp(&params, to_ms);

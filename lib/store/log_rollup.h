@@ -7,7 +7,10 @@
  * an id, or is young enough to get one. Where the day that the clock shows has no partition, created_at is clamped into
  * the last one there is: the minute in which a day ends is counted only when the day after is there for a while.
  *
- * Rows that are changed afterwards (erased payloads) keep their counts. The counts of a day go with the day. */
+ * Rows that are changed afterwards (erased payloads) keep their counts. The counts of a day go with the day.
+ *
+ * Events are counted beside them, by workspace and type, in the same table: a flush writes them in the transaction and
+ * with the time of its log rows, so that the same holds for them. */
 #ifndef STORE_LOG_ROLLUP_H
 #define STORE_LOG_ROLLUP_H
 
@@ -16,6 +19,9 @@
 enum log_rollup_level { LOG_ROLLUP_MINUTE, LOG_ROLLUP_HOUR, LOG_ROLLUP_DAY, LOG_ROLLUP_LEVELS };
 
 #define LOG_ROLLUP_MAX_MINUTES 60
+
+/* What is added to the level of a count of events. */
+#define LOG_ROLLUP_EVENTS "10"
 
 /* Does one piece of what there is to do, in a transaction of its own: up to `minutes` minutes, or an hour, or a day.
  * ceiling_ms: up to when the days reach, as every process that writes knows by now. ret_did: something was done, so

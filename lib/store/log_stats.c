@@ -33,10 +33,45 @@ int64_t log_stats_unit_ms(enum log_rollup_level unit) {
     "FROM rows GROUP BY unit UNION ALL SELECT unit, log_duration_class(duration_ms), count(*), 0, 0, 0, 0, 0 "         \
     "FROM rows WHERE duration_ms IS NOT NULL GROUP BY 1, 2"
 
-static void add_row(const struct log_stats_query *query, const struct result *rows, int row, struct log_stats *stats) {
+#define OF_TYPE "($2::text IS NULL OR event_type = $2) "
+static const struct statement EVENTS_OF_ROLLUPS = {
+    "SELECT date_trunc($3::text, begins, 'UTC'), sum(n)::int8 FROM log_rollups WHERE workspace_id = $1::text "
+    "AND subscription_id IS NULL AND level = " LOG_ROLLUP_EVENTS " + $6::int4 AND begins >= $4::timestamptz "
+    "AND begins < $5::timestamptz AND " OF_TYPE "GROUP BY 1"};
+static const struct statement EVENTS_OF_EVENTS = {
+    "SELECT date_trunc($3::text, created_at, 'UTC'), count(*) FROM events WHERE workspace_id = $1::text "
+    "AND $6::int4 < 0 AND created_at >= $4::timestamptz AND created_at < $5::timestamptz AND " OF_TYPE "GROUP BY 1"};
+
+static const char *const UNITS[] = {"minute", "hour", "day"};
+
+static size_t unit_of(const struct log_stats_query *query, const struct result *rows, int row) {
     int64_t at = (result_timestamp(rows, row, 0) - query->from_ms) / log_stats_unit_ms(query->unit);
     CHECK(at >= 0 && (size_t)at < query->count);
-    struct log_stats *unit = &stats[at];
+    return (size_t)at;
+}
+
+static enum status add_events(struct connection *connection, const struct log_stats_query *query, int level,
+                              int64_t from_ms, int64_t until_ms, struct log_stats *stats, struct error *error) {
+    struct result *rows = NULL;
+    struct params params;
+    params_init(&params);
+    params_text(&params, query->workspace_id);
+    params_text(&params, query->event_type);
+    params_text(&params, span_of(UNITS[query->unit]));
+    params_timestamp(&params, from_ms);
+    params_timestamp(&params, until_ms);
+    params_int4(&params, level);
+    enum status status =
+        connection_run(connection, level < 0 ? &EVENTS_OF_EVENTS : &EVENTS_OF_ROLLUPS, &params, &rows, error);
+    params_deinit(&params);
+    for (int i = 0; status == STATUS_OK && i < result_rows(rows); i++)
+        stats[unit_of(query, rows, i)].events += result_int(rows, i, 1);
+    result_free(&rows);
+    return status;
+}
+
+static void add_row(const struct log_stats_query *query, const struct result *rows, int row, struct log_stats *stats) {
+    struct log_stats *unit = &stats[unit_of(query, rows, row)];
     if (!result_is_null(rows, row, 1)) {
         int64_t class = result_int(rows, row, 1);
         class = class < LOG_STATS_CLASSES ? class : LOG_STATS_CLASSES - 1;
@@ -56,7 +91,6 @@ static enum status add(struct connection *connection, const struct log_stats_que
                        int64_t until_ms, struct log_stats *stats, struct error *error) {
     static const struct statement ROLLUPS[] = {{OF_ROLLUPS(SCOPE_ALL_ROLLUPS)}, {OF_ROLLUPS(SCOPE_ONE)}};
     static const struct statement LOG[] = {{OF_LOG(SCOPE_ALL)}, {OF_LOG(SCOPE_ONE)}};
-    static const char *const UNITS[] = {"minute", "hour", "day"};
     bool one = query->subscription_id != NULL;
     struct result *rows = NULL;
     struct params params;
@@ -78,7 +112,7 @@ static enum status add(struct connection *connection, const struct log_stats_que
     for (int i = 0; status == STATUS_OK && i < result_rows(rows); i++)
         add_row(query, rows, i, stats);
     result_free(&rows);
-    return status;
+    return status == STATUS_OK && !one ? add_events(connection, query, level, from_ms, until_ms, stats, error) : status;
 }
 
 /* By the unit's own counts as far as they reach, then by finer ones, then by the log. */
@@ -90,6 +124,8 @@ enum status log_stats_read(struct connection *connection, const struct log_stats
     int64_t until_ms = from_ms + (int64_t)query->count * log_stats_unit_ms(query->unit);
     struct result *rows = NULL;
     memset(ret_stats, 0, query->count * sizeof(*ret_stats));
+    for (size_t i = 0; query->subscription_id && i < query->count; i++)
+        ret_stats[i].events = -1;
     enum status status = connection_run(connection, &STATE, NULL, &rows, error);
     for (int i = 0; status == STATUS_OK && i < result_rows(rows); i++) {
         int64_t level = result_int(rows, i, 0);

@@ -17,6 +17,7 @@ struct log_stats_query {
 /* Durations are known by their class: four to a doubling (log_duration_class in the database). */
 #define LOG_STATS_CLASSES 128
 struct log_stats {
+    int64_t events;                  /* that were written down; of all subscriptions together, else -1 */
     int64_t first_time, after_retry; /* deliveries that succeeded */
     int64_t failed;                  /* attempts */
     int64_t given_up, cancelled;     /* deliveries */

@@ -9,8 +9,8 @@
     "signature_style, signature_header, payload_format, payload_template, timeout_ms, retry_schedule_ms, "             \
     "max_in_flight, created_by, updated_by, created_at, updated_at, version, rate_limit_per_second, delivery_mode, "   \
     "delay_ms, batch_max_events, batch_max_bytes, batch_max_wait_ms, filter, notify_email, " OF_HEALTH(                \
-        "failing_since") ", " OF_HEALTH("last_success_at")
-#define KEY_COLUMN 32
+        "failing_since") ", " OF_HEALTH("last_success_at") ", disabled_at"
+#define KEY_COLUMN 33
 
 static int64_t big_endian(struct span bytes) {
     uint64_t value = 0;
@@ -63,6 +63,7 @@ void subscriptions_row_read(const struct result *rows, int row, struct subscript
         .notify_email = result_text(rows, row, 29),
         .failing_since_ms = time_or_0(rows, row, 30),
         .last_success_at_ms = time_or_0(rows, row, 31),
+        .disabled_at_ms = time_or_0(rows, row, 32),
     };
     ret_row->event_type_count = (size_t)result_array(rows, row, 3, ret_row->event_types, SUBSCRIPTION_MAX_TYPES);
     if (ret_row->event_type_count > SUBSCRIPTION_MAX_TYPES)

@@ -37,6 +37,7 @@ struct subscription_row {
     struct span created_by, updated_by;
     int64_t created_at_ms, updated_at_ms; /* from here on read only */
     int64_t version;
+    int64_t disabled_at_ms;                       /* 0: null */
     int64_t failing_since_ms, last_success_at_ms; /* of its endpoint, from `health`; 0: null */
 };
 

@@ -53,7 +53,7 @@ static void assert_view(const struct keyring *keyring, const struct subscription
     "\"created_by\":\"user_12345\",\"is_enabled\":true,\"type\":\"SEASALT\","                                          \
     "\"id\":\"29efe26f-eb8a-4ee8-9abf-d8651a31283e\",\"created_at\":\"2024-03-10T15:30:00Z\","                         \
     "\"updated_at\":\"2024-03-10T15:30:00.123Z\",\"updated_by\":\"user_12345\",\"name\":null,\"status\":\"active\","   \
-    "\"disabled_reason\":null,\"failing_since\":null,\"last_success_at\":null,"
+    "\"disabled_reason\":null,\"disabled_at\":null,\"failing_since\":null,\"last_success_at\":null,"
 #define IMMEDIATE                                                                                                      \
     "\"rate_limit_per_second\":null,\"delivery_mode\":\"immediate\",\"delay_seconds\":null,"                           \
     "\"batch_max_events\":null,\"batch_max_bytes\":null,\"batch_max_wait_seconds\":null,\"filter\":null,"              \

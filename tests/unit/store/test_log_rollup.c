@@ -100,6 +100,32 @@ static void test_counts_are_those_of_the_log(void **state) {
     expect_exact();
 }
 
+static void test_events_are_counted_by_workspace_and_type(void **state) {
+    (void)state;
+    prepare();
+    exec_sql("CREATE TABLE events_old PARTITION OF events FOR VALUES FROM ('" FIRST "') TO ('2024-03-13 00:00:00+00');"
+             "INSERT INTO events (created_at, event_key, workspace_id, event_id, event_type, occurred_at, topic, part, "
+             "record_offset, record_time, headers, body) SELECT '" FIRST "'::timestamptz + n * interval '16 seconds', "
+             "gen_random_uuid(), 'w' || n % 3, 'e', 't' || n % 4, now(), 't', 0, n, now(), '{}', '{}' "
+             "FROM generate_series(1, 10000) n");
+    set_clock("2024-03-11 12:34:02.5+00");
+    roll_all();
+    static const char *const UNITS[] = {"minute", "hour", "day"};
+    for (int level = 0; level < 3; level++) {
+        char sql[1000];
+        snprintf(sql, sizeof(sql),
+                 "WITH real AS (SELECT date_trunc('%s', created_at, 'UTC') AS begins, workspace_id, event_type, "
+                 "count(*) AS n FROM events WHERE created_at < (SELECT until FROM log_rollup_state WHERE level = %d) "
+                 "GROUP BY 1, 2, 3), kept AS (SELECT begins, workspace_id, event_type, n FROM log_rollups "
+                 "WHERE level = 10 + %d) SELECT (SELECT count(*) > 11 FROM kept) || '/' || "
+                 "(SELECT count(*) FROM (TABLE real EXCEPT ALL TABLE kept) q) || '/' || "
+                 "(SELECT count(*) FROM (TABLE kept EXCEPT ALL TABLE real) q)",
+                 UNITS[level], level, level);
+        expect_sql(sql, "true/0/0");
+    }
+    expect_sql("SELECT count(*) FROM log_rollups WHERE level < 10", "0");
+}
+
 static void test_a_minute_waits_until_it_is_closed(void **state) {
     (void)state;
     prepare();
@@ -196,11 +222,9 @@ static void test_one_at_a_time_and_whole(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        STORE_TEST(test_counts_are_those_of_the_log),
-        STORE_TEST(test_a_minute_waits_until_it_is_closed),
-        STORE_TEST(test_open_transactions_hold_their_minute_open),
-        STORE_TEST(test_the_end_of_the_last_day_stays_open),
-        STORE_TEST(test_one_at_a_time_and_whole),
+        STORE_TEST(test_counts_are_those_of_the_log),        STORE_TEST(test_events_are_counted_by_workspace_and_type),
+        STORE_TEST(test_a_minute_waits_until_it_is_closed),  STORE_TEST(test_open_transactions_hold_their_minute_open),
+        STORE_TEST(test_the_end_of_the_last_day_stays_open), STORE_TEST(test_one_at_a_time_and_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
