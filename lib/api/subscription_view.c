@@ -3,6 +3,7 @@
 #include "api/subscription_headers.h"
 #include "api/subscription_secrets.h"
 #include "base/clock.h"
+#include "base/json_text.h"
 #include "core/log.h"
 #include "store/sealing.h"
 #include <jansson.h>
@@ -149,21 +150,40 @@ static int append(const char *data, size_t size, void *ctx) {
     return 0;
 }
 
+/* jansson's own way takes a table of what it has seen for each value; most here are plain. */
+static void write_value(const json_t *value, struct buffer *out) {
+    switch (json_typeof(value)) {
+    case JSON_STRING:
+        json_quote((struct span){json_string_value(value), json_string_length(value)}, out);
+        break;
+    case JSON_INTEGER:
+        buffer_int(out, json_integer_value(value));
+        break;
+    case JSON_TRUE:
+    case JSON_FALSE:
+        buffer_text(out, json_is_true(value) ? "true" : "false");
+        break;
+    case JSON_NULL:
+        buffer_text(out, "null");
+        break;
+    default:
+        /* 15 digits say every number of milliseconds here, and 0.1 is not 0.10000000000000001. */
+        json_dump_callback(value, append, out, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
+    }
+}
+
 void subscription_view_write(const struct json_t *view, const struct subscription_row *row, struct buffer *out) {
-    const char *name, *before = "{";
+    const char *name, *before = "{\"";
     json_t *value;
     json_object_foreach((json_t *)view, name, value) {
         buffer_text(out, before);
-        json_t *key = json_string(name);
-        json_dump_callback(key, append, out, JSON_ENCODE_ANY);
-        json_decref(key);
-        buffer_char(out, ':');
-        /* 15 digits say every number of milliseconds here, and 0.1 is not 0.10000000000000001. */
+        buffer_text(out, name);
+        buffer_text(out, "\":");
         if (strcmp(name, "filter") == 0 && json_is_object(value))
             buffer_append(out, row->filter.data, row->filter.len);
         else
-            json_dump_callback(value, append, out, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
-        before = ",";
+            write_value(value, out);
+        before = ",\"";
     }
     buffer_char(out, '}');
 }
