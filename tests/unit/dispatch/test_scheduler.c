@@ -252,6 +252,19 @@ static void test_full_lane_leaves_rows_alone(void **state) {
     WAIT_SENT(5);
 }
 
+/* Looks are fewer then, and don't cease. */
+static void test_well_filled_lanes_are_given_more(void **state) {
+    (void)state;
+    active(1, 10);
+    for (int i = 0; i < LANES; i++)
+        atomic_store(&lanes[i].waiting, 2000);
+    start();
+    for (int row = 1; row <= 5; row++) {
+        put_rows(1, row, row, false);
+        WAIT_SENT(row);
+    }
+}
+
 static void test_slots_come_back_when_the_claim_fails(void **state) {
     (void)state;
     struct gate *gate = active(1, 1);
@@ -371,6 +384,7 @@ int main(void) {
         TEST(test_unknown_subscriptions),
         TEST(test_nothing_is_claimed_without_a_pulse),
         TEST(test_full_lane_leaves_rows_alone),
+        TEST(test_well_filled_lanes_are_given_more),
         TEST(test_slots_come_back_when_the_claim_fails),
         TEST(test_row_that_cant_be_read_does_not_come_again),
         TEST(test_goes_on_after_a_broken_connection),
