@@ -178,8 +178,9 @@ def test_the_answer_the_job_and_the_link(logged):
         assert got.headers["cache-control"] == "private, no-store" and "content-encoding" not in got.headers
         assert int(got.headers["content-length"]) == done["size"] and len(got.body) == (done["size"] if method == "GET" else 0)
     assert fetch(api, done["url"].replace("/api/v1/", "/notify/api/v1/")).status == 200
-    other = logged.process("api").start()
+    other = logged.process("api", LOG_LEVEL="debug").start()
     assert fetch(Api(other.api_url), done["url"]).status == 200, "another process serves it"
+    other.wait_log("path=/api/v1/exports/" + number)
     signature = done["url"].split("signature=")[1]
     for process in (logged.api_process, other):
         assert signature not in process.log() and "expires=" not in process.log()
