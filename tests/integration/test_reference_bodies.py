@@ -152,3 +152,13 @@ def test_kakiyos_printed_requests(database_only, event_types, secret):
     assert answer.status == 201, answer
     assert answer.json == {"id": answer.json["id"], "name": "CRM Integration", "url": "https://your-app.com/kakiyo/webhook",
                            "events": event_types, "active": True, "message": "Webhook created successfully"}
+
+
+def test_kakiyos_supported_events_say_what_the_document_says(database_only):
+    printed = [
+        ("prospect.qualified", "Prospect marked as qualified"), ("prospect.responded", "Prospect responded to outreach"),
+        ("campaign.completed", "Campaign reached completion"), ("message.sent", "Message sent to prospect"),
+        ("connection.accepted", "LinkedIn connection accepted"), ("agent.status_changed", "Agent status changed"),
+    ]
+    answer = database_only.api.get("/webhooks/test/events")
+    assert [(one["event"], one["description"]) for one in answer.json["events"]][:6] == printed
