@@ -374,8 +374,10 @@ bool workers_push(struct workers *workers, struct call *call) {
     bool taken = !workers->stopping;
     if (taken)
         queue_batch_add(&workers->waiting, &call->node);
-    pthread_cond_signal(&workers->work);
     pthread_mutex_unlock(&workers->lock);
+    /* After the unlock, or whoever wakes finds the lock taken and sleeps again. */
+    if (taken)
+        pthread_cond_signal(&workers->work);
     workers->pending += taken;
     return taken;
 }
