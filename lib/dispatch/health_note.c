@@ -32,8 +32,8 @@ int64_t health_note_every_ms(int64_t disable_after_ms) {
 bool health_note_is_due(const struct health_note *note, int64_t every_ms, int64_t now_ms) {
     int64_t turns_ms = every_ms < HEALTH_TURNS_EVERY_MS ? every_ms : HEALTH_TURNS_EVERY_MS;
     int64_t since_ms = now_ms - note->told_ms;
-    bool news = note->new_success || note->new_failure;
-    return news && (note->told_ms == 0 || since_ms >= every_ms || (note->turned && since_ms >= turns_ms));
+    return health_note_has_news(note) &&
+           (note->told_ms == 0 || since_ms >= every_ms || (note->turned && since_ms >= turns_ms));
 }
 
 struct message *health_note_tell(struct health_note *note, struct subscription *subscription, int64_t now_ms) {

@@ -27,6 +27,10 @@ int64_t health_note_every_ms(int64_t disable_after_ms);
 #define HEALTH_TURNS_EVERY_MS 5000
 bool health_note_is_due(const struct health_note *note, int64_t every_ms, int64_t now_ms);
 
+static inline bool health_note_has_news(const struct health_note *note) {
+    return note->new_success || note->new_failure;
+}
+
 /* The news as a message; they are told then. */
 struct message *health_note_tell(struct health_note *note, struct subscription *subscription, int64_t now_ms);
 

@@ -1,8 +1,9 @@
 /* One round of a lane: messages come in and line up at their targets; answers come in, are judged and handed on; at the
  * end of the round every listed target starts what it may, and the recorder gets the round's outcomes in one batch.
  *
- * A target is listed while it has something waiting and a slot to start it with. One without a slot is listed again by
- * the answer that frees one, or by the time at which its endpoint may be probed. */
+ * A target is listed while it has something waiting and a slot to start it with: among the quick ones, which share so
+ * many places, or among the others. One without a slot is listed again by the answer that frees one, or by the time at
+ * which its endpoint may be probed. The tick looks at those alone that are not quiet. */
 #include "base/clock.h"
 #include "base/memory.h"
 #include "core/log.h"
@@ -14,19 +15,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define TICK_MS 100
-#define BEHIND_WAIT_MS 1000 /* a queue that waits longer for its endpoint sends new deliveries to the schedule … */
-#define SLOW_WAIT_MS 2000   /* … and one that waits so long goes there itself */
-#define SLOW_ANSWER_MS 250
-#define TARGET_IDLE_MS 60000 /* what a quiet target keeps (signer, format) is given back after that */
-#define LOOKUP_PAUSE_MS 20   /* as long as a look-up takes: the name is probably known then */
+#define LOOKUP_PAUSE_MS 20 /* as long as a look-up takes: the name is probably known then */
 #define SPARE_SENDINGS 256
 /* Endpoints that answer so soon, or have not been asked yet, share so many places of a lane: that keeps any lane busy,
  * and more under way would only wait in our own sockets, on connections that each cost something. An answer that takes
  * long gives its place back. */
 #define QUICK_ANSWER_US 10000
 #define QUICK_IN_FLIGHT 96
-#define QUICK_TRIES 64 /* targets that find no such place, in one round */
 #define MANY_CONNECTIONS 16
 #define UNKNOWN_IN_FLIGHT 2 /* to an endpoint that has not answered yet */
 
@@ -85,14 +80,14 @@ void lane_park(struct lane *lane, struct target *target) {
 
 /* ---- targets ---- */
 
-static size_t bucket_of(const struct uuid *id) {
+size_t lane_bucket_of(const struct uuid *id) {
     uint64_t hash;
     memcpy(&hash, id->bytes + 8, sizeof(hash));
     return (hash * 0x9E3779B97F4A7C15ULL) >> 50 & (TARGET_BUCKETS - 1);
 }
 
 struct target *lane_find_target(struct lane *lane, const struct uuid *id) {
-    struct target *target = lane->buckets[bucket_of(id)];
+    struct target *target = lane->buckets[lane_bucket_of(id)];
     while (target && !uuid_equal(&target->id, id))
         target = target->hash_next;
     return target;
@@ -105,25 +100,49 @@ struct target *lane_target_for(struct lane *lane, struct subscription *subscript
         return target;
     }
     target = target_new(subscription);
-    size_t bucket = bucket_of(&target->id);
+    size_t bucket = lane_bucket_of(&target->id);
     target->hash_next = lane->buckets[bucket];
     lane->buckets[bucket] = target;
     lane->target_count++;
     return target;
 }
 
-void lane_list_target(struct lane *lane, struct target *target) {
-    if (target->listed || !target_has_waiting(target))
-        return;
-    target->listed = true;
-    TAILQ_INSERT_TAIL(&lane->listed, target, link);
+/* One that has not answered yet is taken for quick. */
+static bool is_quick(const struct target *target) {
+    return target->quickest_us < QUICK_ANSWER_US;
 }
 
-static void unlist_target(struct lane *lane, struct target *target) {
+void lane_unlist_target(struct lane *lane, struct target *target) {
     if (target->listed)
-        TAILQ_REMOVE(&lane->listed, target, link);
+        TAILQ_REMOVE(target->listed_quick ? &lane->quick : &lane->slow, target, link);
     target->listed = false;
     heap_remove(&lane->wakes, &target->wake);
+}
+
+void lane_list_target(struct lane *lane, struct target *target) {
+    bool quick = is_quick(target);
+    if (!target_has_waiting(target) || (target->listed && target->listed_quick == quick))
+        return;
+    lane_unlist_target(lane, target);
+    target->listed = true;
+    target->listed_quick = quick;
+    TAILQ_INSERT_TAIL(quick ? &lane->quick : &lane->slow, target, link);
+}
+
+void lane_watch_target(struct lane *lane, struct target *target) {
+    if (target->watched)
+        return;
+    target->watched = true;
+    lane->watched_count++;
+    TAILQ_INSERT_TAIL(&lane->watched, target, watch_link);
+}
+
+void lane_unwatch_target(struct lane *lane, struct target *target) {
+    if (!target->watched)
+        return;
+    target->watched = false;
+    lane->watched_count--;
+    TAILQ_REMOVE(&lane->watched, target, watch_link);
 }
 
 void lane_each_target(struct lane *lane, void (*fn)(struct lane *, struct target *)) {
@@ -158,11 +177,6 @@ static void give_sending(struct lane *lane, struct sending *sending) {
     lane->spare_count++;
 }
 
-/* One that has not answered yet is taken for quick. */
-static bool is_quick(const struct target *target) {
-    return target->quickest_us < QUICK_ANSWER_US;
-}
-
 /* Connecting takes its time and says nothing of the endpoint, unless every answer needs a connection of its own. */
 static void note_quickness(struct target *target, const struct client_response *response) {
     if (response->new_connection && ++target->new_connections <= MANY_CONNECTIONS)
@@ -171,7 +185,7 @@ static void note_quickness(struct target *target, const struct client_response *
         target->quickest_us = response->duration_us > 0 ? response->duration_us : 1;
 }
 
-static void give_place(struct lane *lane, struct delivery *delivery) {
+void lane_give_place(struct lane *lane, struct delivery *delivery) {
     lane->quick_in_flight -= delivery->quick;
     delivery->quick = false;
 }
@@ -191,7 +205,7 @@ static void on_answer(void *ctx, const struct client_response *response) {
     sending_judge(delivery, response, lane->settings.settings, next_random(lane));
     target_ended(target, delivery, delivery->decision.sign, now_ms);
     note_health(lane, target, delivery);
-    give_place(lane, delivery);
+    lane_give_place(lane, delivery);
     if (response->result == CLIENT_ANSWERED)
         note_quickness(target, response);
     if (!delivery->has_row)
@@ -210,6 +224,7 @@ static void on_answer(void *ctx, const struct client_response *response) {
     if (target->endpoint.state == ENDPOINT_OPEN && target_has_waiting(target))
         lane_park(lane, target);
     lane_list_target(lane, target);
+    lane_watch_target(lane, target);
     target_publish(target, now_ms);
 }
 
@@ -265,9 +280,9 @@ static void start_delivery(struct lane *lane, struct target *target, struct deli
  * others wait has no slot left, or takes its time with an answer. */
 bool lane_endpoint_is_slow(struct lane *lane, const struct target *target, int64_t now_ms) {
     const struct delivery *oldest = TAILQ_FIRST(&target->in_flight);
-    if (oldest && now_ms - oldest->started_ms > SLOW_ANSWER_MS)
+    if (oldest && now_ms - oldest->started_ms > LANE_SLOW_ANSWER_MS)
         return true;
-    if (target_has_waiting(target) && now_ms - target->pause_until_ms < 2 * TICK_MS)
+    if (target_has_waiting(target) && now_ms - target->pause_until_ms < 2 * LANE_TICK_MS)
         return true; /* its name is not looked up, because others' names hang */
     if (target_has_waiting(target) && endpoint_rate_is_spent(&target->endpoint, now_ms))
         return true;
@@ -294,13 +309,17 @@ static bool lane_is_full(struct lane *lane) {
 /* The upper half of what a lane may have under way is for endpoints that answer. */
 static bool may_start_more(struct lane *lane, const struct target *target, int64_t now_ms) {
     const struct delivery *oldest = TAILQ_FIRST(&target->in_flight);
-    if (oldest && now_ms - oldest->started_ms > SLOW_ANSWER_MS &&
+    if (oldest && now_ms - oldest->started_ms > LANE_SLOW_ANSWER_MS &&
         client_in_flight(lane->client) >= LANE_MAX_IN_FLIGHT / 2)
         return false;
     if (target->quickest_us == 0 && target->endpoint.in_flight >= UNKNOWN_IN_FLIGHT)
         return false;
     return now_ms >= target->pause_until_ms && endpoint_slots(&target->endpoint, now_ms) > 0 &&
            !(is_quick(target) && lane->quick_in_flight >= QUICK_IN_FLIGHT);
+}
+
+static bool has_no_place(struct lane *lane, const struct target *target) {
+    return lane_is_full(lane) || (is_quick(target) && lane->quick_in_flight >= QUICK_IN_FLIGHT);
 }
 
 static void start_target(struct lane *lane, struct target *target, int64_t now_ms) {
@@ -319,8 +338,18 @@ static void start_target(struct lane *lane, struct target *target, int64_t now_m
         heap_set(&lane->wakes, &target->wake, target->pause_until_ms);
     else if (endpoint_slots(&target->endpoint, now_ms) == 0 && endpoint_wake_ms(&target->endpoint) >= 0)
         heap_set(&lane->wakes, &target->wake, endpoint_wake_ms(&target->endpoint));
-    else if (is_quick(target) && endpoint_slots(&target->endpoint, now_ms) > 0)
+    else if (endpoint_slots(&target->endpoint, now_ms) > 0 && has_no_place(lane, target))
         lane_list_target(lane, target); /* behind the others, until there is a place */
+}
+
+/* Quick ones and others take turns. */
+static struct target *next_listed(struct lane *lane) {
+    struct target *quick = lane->quick_in_flight < QUICK_IN_FLIGHT ? TAILQ_FIRST(&lane->quick) : NULL;
+    struct target *slow = TAILQ_FIRST(&lane->slow);
+    lane->slow_turn = slow && (lane->slow_turn || !quick);
+    struct target *next = lane->slow_turn ? slow : quick;
+    lane->slow_turn = !lane->slow_turn;
+    return next;
 }
 
 static void start_listed(struct lane *lane) {
@@ -332,17 +361,15 @@ static void start_listed(struct lane *lane) {
         lane_list_target(lane, target);
     }
     struct target *target;
-    int tries = QUICK_TRIES;
     /* The clock is read anew for each target: the process may be frozen at any moment (rule P8). */
-    while (tries > 0 && !lane_is_full(lane) && (target = TAILQ_FIRST(&lane->listed)) &&
+    while (!lane_is_full(lane) && (target = next_listed(lane)) &&
            pulse_is_fresh(lane->settings.pulse, clock_mono_ms())) {
-        unlist_target(lane, target);
+        lane_unlist_target(lane, target);
         start_target(lane, target, now_ms);
-        tries -= target->listed;
     }
 }
 
-/* ---- rounds and ticks ---- */
+/* ---- rounds ---- */
 
 static void on_wake(void *ctx) {
     struct lane *lane = ctx;
@@ -367,86 +394,6 @@ static void on_round_end(void *ctx) {
     recorder_push(lane->settings.recorder, &lane->outcomes);
     atomic_fetch_sub_explicit(&lane->waiting, lane->outcome_count, memory_order_relaxed);
     lane->outcome_count = 0;
-}
-
-static void tell_health(struct lane *lane, struct target *target, int64_t now_ms) {
-    int64_t every_ms = health_note_every_ms(lane->settings.settings->disable_after_ms);
-    if (lane->settings.jobs && health_note_is_due(&target->health, every_ms, now_ms))
-        queue_batch_add(&lane->health, &health_note_tell(&target->health, target->subscription, now_ms)->node);
-}
-
-static void tick_target(struct lane *lane, struct target *target) {
-    int64_t now_ms = loop_now_ms(lane->loop);
-    struct delivery *delivery;
-    TAILQ_FOREACH (delivery, &target->in_flight, link) {
-        if (now_ms - delivery->started_ms <= SLOW_ANSWER_MS)
-            break;
-        give_place(lane, delivery);
-    }
-    bool has_pulse = pulse_is_fresh(lane->settings.pulse, now_ms);
-    target_share_limit(target, pulse_processes(lane->settings.pulse, now_ms));
-    target_judge_share(target, now_ms);
-    if (target->endpoint.barred && target_has_waiting(target) && has_pulse &&
-        pulse_knows_others(lane->settings.pulse, now_ms)) {
-        /* Another one's turn: rows go back to where it finds them. */
-        atomic_store_explicit(&target->subscription->gate->held, true, memory_order_relaxed);
-        lane_end_waiting(lane, target, OUTCOME_PARKED);
-    }
-    if (target_has_limits(target) && endpoint_slots(&target->endpoint, now_ms) > 0)
-        lane_list_target(lane, target); /* its share may have grown */
-    int64_t wait_ms = target_wait_ms(target, now_ms);
-    bool behind = wait_ms > BEHIND_WAIT_MS && lane_endpoint_is_slow(lane, target, now_ms);
-    atomic_store_explicit(&target->subscription->gate->behind, behind, memory_order_relaxed);
-    if (behind && wait_ms > SLOW_WAIT_MS && has_pulse)
-        lane_park(lane, target);
-    target_publish(target, now_ms);
-    tell_health(lane, target, now_ms);
-    if (lane->ticks % 100 == 0)
-        target->quickest_us *= 2; /* it may have become slower; if not, the next answer says so */
-}
-
-/* The share of the last tick in which this thread ran, or would have if a processor had been free. */
-static void measure_saturation(struct lane *lane) {
-    int64_t now_us = clock_mono_us(), busy_us = 0;
-    char text[128] = "";
-    ssize_t got = lane->schedstat_fd >= 0 ? pread(lane->schedstat_fd, text, sizeof(text) - 1, 0) : -1;
-    if (got > 0) {
-        char *end = NULL;
-        uint64_t ran_ns = strtoull(text, &end, 10), waited_ns = strtoull(end, NULL, 10);
-        busy_us = (int64_t)((ran_ns + waited_ns) / 1000);
-    }
-    lane->saturated = busy_us - lane->busy_us > 9 * (now_us - lane->measured_us) / 10;
-    lane->busy_us = busy_us;
-    lane->measured_us = now_us;
-}
-
-static void retire_target(struct lane *lane, struct target *target) {
-    if (target_has_waiting(target) || !TAILQ_EMPTY(&target->in_flight) ||
-        loop_now_ms(lane->loop) - target->busy_at_ms < TARGET_IDLE_MS)
-        return;
-    struct target **link = &lane->buckets[bucket_of(&target->id)];
-    while (*link != target)
-        link = &(*link)->hash_next;
-    *link = target->hash_next;
-    unlist_target(lane, target);
-    target_free(&target);
-    lane->target_count--;
-}
-
-static void on_tick(void *ctx) {
-    struct lane *lane = ctx;
-    loop_timer_start(lane->tick, TICK_MS);
-    if (lane->ticks == 0)
-        lane->schedstat_fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
-    measure_saturation(lane);
-    lane_each_target(lane, tick_target);
-    if (lane->health.first)
-        jobs_push(lane->settings.jobs, &lane->health);
-    if (++lane->ticks % 100 == 0)
-        lane_each_target(lane, retire_target);
-    metric_set(lane->connections, (double)client_open_connections(lane->client));
-    metric_set(lane->in_flight, (double)client_in_flight(lane->client));
-    metric_set(lane->endpoints, (double)lane->target_count);
 }
 
 /* ---- life ---- */
@@ -474,13 +421,15 @@ enum status lane_new(const struct lane_settings *settings, struct lane **ret_lan
     lane->settings = *settings;
     lane->schedstat_fd = -1;
     lane->loop = loop_new(name);
-    TAILQ_INIT(&lane->listed);
+    TAILQ_INIT(&lane->quick);
+    TAILQ_INIT(&lane->slow);
+    TAILQ_INIT(&lane->watched);
     TAILQ_INIT(&lane->active);
     TAILQ_INIT(&lane->spare);
     heap_init(&lane->wakes);
     crypto_random(&lane->random, sizeof(lane->random));
     lane->queue = queue_new(lane->loop, lane_on_messages, lane);
-    lane->tick = loop_timer_new(lane->loop, on_tick, lane);
+    lane->tick = loop_timer_new(lane->loop, lane_on_tick, lane);
     lane->wake = loop_timer_new(lane->loop, on_wake, lane);
     loop_each_round(lane->loop, on_round_end, lane);
     make_metrics(lane);
@@ -500,7 +449,7 @@ enum status lane_new(const struct lane_settings *settings, struct lane **ret_lan
 }
 
 void lane_start(struct lane *lane) {
-    loop_timer_start(lane->tick, TICK_MS);
+    loop_timer_start(lane->tick, LANE_TICK_MS);
     loop_start(lane->loop);
 }
 
@@ -517,7 +466,8 @@ static void drop_target(struct lane *lane, struct target *target) {
         TAILQ_REMOVE(&target->in_flight, delivery, link);
         delivery_free(&delivery);
     }
-    unlist_target(lane, target);
+    lane_unlist_target(lane, target);
+    lane_unwatch_target(lane, target);
     target_free(&target);
 }
 

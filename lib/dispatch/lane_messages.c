@@ -6,6 +6,7 @@ static void on_delivery(struct lane *lane, struct delivery *delivery) {
     struct target *target = lane_target_for(lane, delivery->subscription);
     int64_t now_ms = loop_now_ms(lane->loop);
     target_share_limit(target, pulse_processes(lane->settings.pulse, now_ms));
+    lane_watch_target(lane, target);
     bool active = target->subscription->status == SUBSCRIPTION_ACTIVE;
     /* Rule S6: without a share it is held from the start. */
     if (target->endpoint.barred && pulse_knows_others(lane->settings.pulse, now_ms))
@@ -25,6 +26,7 @@ static void on_version(struct lane *lane, struct subscription *subscription, boo
     struct target *target = lane_find_target(lane, &subscription->id);
     if (!target || !target_set_version(target, subscription, whatever_version))
         return;
+    lane_watch_target(lane, target);
     if (subscription->status != SUBSCRIPTION_ACTIVE)
         lane_end_waiting(lane, target, OUTCOME_CANCELLED);
 }

@@ -1,4 +1,5 @@
-/* What the lane's files share: lane.c (rounds, sending, life) and lane_messages.c (what others send it). */
+/* What the lane's files share: lane.c (rounds, sending, life), lane_tick.c (what time changes) and lane_messages.c
+ * (what others send it). */
 #ifndef DISPATCH_LANE_PRIVATE_H
 #define DISPATCH_LANE_PRIVATE_H
 
@@ -7,6 +8,8 @@
 #include "dispatch/sending.h"
 
 #define TARGET_BUCKETS 16384 /* a power of two */
+#define LANE_TICK_MS 100
+#define LANE_SLOW_ANSWER_MS 250
 
 TAILQ_HEAD(target_list, target);
 TAILQ_HEAD(sending_list, sending);
@@ -20,7 +23,10 @@ struct lane {
     int64_t wake_at_ms; /* monotonic: what the timer is set for; 0: nothing */
     struct target *buckets[TARGET_BUCKETS];
     size_t target_count;
-    struct target_list listed;
+    struct target_list quick, slow; /* those that may start something */
+    bool slow_turn;
+    struct target_list watched; /* those that the tick looks at */
+    size_t watched_count;
     struct heap wakes; /* targets without a slot, by when they may be probed */
     struct sending_list active, spare;
     size_t spare_count;
@@ -49,7 +55,17 @@ bool lane_endpoint_is_slow(struct lane *lane, const struct target *target, int64
 struct target *lane_find_target(struct lane *lane, const struct uuid *id); /* NULL: none */
 struct target *lane_target_for(struct lane *lane, struct subscription *subscription);
 void lane_list_target(struct lane *lane, struct target *target);
+/* Something begins there: the tick looks at it until it is quiet again. */
+void lane_watch_target(struct lane *lane, struct target *target);
+void lane_unlist_target(struct lane *lane, struct target *target);
+void lane_unwatch_target(struct lane *lane, struct target *target);
+size_t lane_bucket_of(const struct uuid *id);
+/* One under way no longer holds a place for quick endpoints. */
+void lane_give_place(struct lane *lane, struct delivery *delivery);
 void lane_each_target(struct lane *lane, void (*fn)(struct lane *, struct target *));
+
+/* lane_tick.c */
+loop_fn lane_on_tick;
 
 /* lane_messages.c */
 queue_fn lane_on_messages;

@@ -18,6 +18,7 @@ struct target *target_new(struct subscription *subscription) {
     TAILQ_INIT(&target->first);
     TAILQ_INIT(&target->rows);
     TAILQ_INIT(&target->in_flight);
+    target->share_in_flight = INT32_MAX;
     buffer_init(&target->own_lines, 256 * 1024);
     return target;
 }
@@ -184,18 +185,29 @@ enum status target_prepare(struct target *target, const struct keyring *keyring,
     return status;
 }
 
+static void drop_limits(struct target *target) {
+    struct gate *gate = target->subscription->gate;
+    target->limited = false;
+    target->share_in_flight = INT32_MAX;
+    target->share_interval_us = 0;
+    endpoint_set_rate(&target->endpoint, 0, 1);
+    endpoint_bar(&target->endpoint, false);
+    atomic_store(&gate->whole, false);
+    atomic_store_explicit(&gate->wanted, false, memory_order_relaxed);
+}
+
 void target_share_limit(struct target *target, int32_t processes) {
     struct gate *gate = target->subscription->gate;
     struct endpoint *endpoint = &target->endpoint;
     int32_t limit = target->subscription->max_in_flight, rate = target->subscription->rate_per_second;
-    target->share_in_flight = INT32_MAX;
-    target->share_interval_us = 0;
-    if (limit == 0 && rate == 0) {
-        endpoint_set_rate(endpoint, 0, 1);
-        endpoint_bar(endpoint, false);
-        atomic_store(&gate->whole, false);
+    if (!target_has_limits(target)) {
+        if (target->limited)
+            drop_limits(target);
         return;
     }
+    target->limited = true;
+    target->share_in_flight = INT32_MAX;
+    target->share_interval_us = 0;
     /* Said before it is used: the scheduler takes the whole back first, and then looks whether it is in use. */
     enum share_part part = atomic_load(&gate->part);
     if (part == PART_WHOLE) {
@@ -268,6 +280,11 @@ struct delivery *target_dequeue(struct target *target) {
     return delivery;
 }
 
+bool target_is_quiet(const struct target *target, int64_t now_ms) {
+    return !target_has_waiting(target) && TAILQ_EMPTY(&target->in_flight) && !target->limited &&
+           target->endpoint.state == ENDPOINT_CLOSED && now_ms >= target->pause_until_ms;
+}
+
 int64_t target_wait_ms(const struct target *target, int64_t now_ms) {
     const struct delivery *first = TAILQ_FIRST(&target->first), *row = TAILQ_FIRST(&target->rows);
     int64_t wait_ms = first ? now_ms - first->enqueued_ms : 0;
@@ -314,5 +331,8 @@ void target_publish(struct target *target, int64_t now_ms) {
         soon = (soon > 1 ? soon : 1) - target->row_count;
         may = soon < may ? soon : may;
     }
-    atomic_store_explicit(&target->subscription->gate->slots, may > 0 ? may : 0, memory_order_relaxed);
+    may = may > 0 ? may : 0;
+    _Atomic int32_t *slots = &target->subscription->gate->slots;
+    if (atomic_load_explicit(slots, memory_order_relaxed) != may) /* others read what lies beside it */
+        atomic_store_explicit(slots, may, memory_order_relaxed);
 }

@@ -15,6 +15,7 @@
 
 struct target {
     struct uuid id;
+    struct target *hash_next;
     struct subscription *subscription; /* the newest version known here */
     struct endpoint endpoint;
     struct health_note health;
@@ -22,6 +23,7 @@ struct target {
     struct delivery_list in_flight;
     int32_t first_count, row_count, rows_in_flight;
     bool row_turn; /* the next one to start is a row */
+    bool limited;  /* limits of the subscription's own are in force: what follows is kept up */
     /* This process's share of the subscription's own limits, and how much of it is in use. */
     int32_t share_in_flight;   /* INT32_MAX: no limit */
     int64_t share_interval_us; /* 0: no rate */
@@ -29,11 +31,13 @@ struct target {
     int64_t used_until_us;     /* monotonic: by then the share's rate would have sent what was sent */
     int64_t quickest_us;       /* the soonest answer, doubled every ten seconds; 0: none yet */
     int32_t new_connections;   /* answers that needed one */
-    bool listed;               /* in the lane's list of those that may start something */
+    bool listed;               /* in one of the lane's lists of those that may start something … */
+    bool listed_quick;         /* … that of quick ones */
+    bool watched;              /* in the lane's list of those that each tick looks at */
     int64_t pause_until_ms;    /* monotonic; too many look-ups were under way */
     int64_t busy_at_ms;        /* monotonic; when it last had something to do */
     TAILQ_ENTRY(target) link;
-    struct target *hash_next;
+    TAILQ_ENTRY(target) watch_link;
     struct heap_entry wake;
 
     /* Made from the version by target_prepare. */
@@ -64,7 +68,8 @@ void target_share_limit(struct target *target, int32_t processes);
 static inline bool target_has_limits(const struct target *target) {
     return target->subscription->max_in_flight > 0 || target->subscription->rate_per_second > 0;
 }
-/* Tells the gate whether more than the share would be of use, from what was used since the last time. */
+/* Of one with limits: tells the gate whether more than the share would be of use, from what was used since the last
+ * time. */
 void target_judge_share(struct target *target, int64_t now_ms);
 
 void target_enqueue(struct target *target, struct delivery *delivery, int64_t now_ms);
@@ -74,6 +79,8 @@ struct delivery *target_dequeue(struct target *target);
 static inline bool target_has_waiting(const struct target *target) {
     return target->first_count + target->row_count > 0;
 }
+/* Nothing waits, nothing is under way, and nothing about it changes by time alone but that its health is to be told. */
+bool target_is_quiet(const struct target *target, int64_t now_ms);
 /* How long the oldest one that waits has waited; 0: none. */
 int64_t target_wait_ms(const struct target *target, int64_t now_ms);
 

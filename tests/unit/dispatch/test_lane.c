@@ -281,6 +281,30 @@ static void test_parking_a_slow_endpoint(void **state) {
     subscription_unref(&subscription);
 }
 
+/* Endpoints not known yet count as quick, and take all places of quick ones: they give them back as they hang, and
+ * neither the rest of them nor one that answers is forgotten. */
+static void test_those_that_hang_give_their_places_back(void **state) {
+    (void)state;
+    struct subscription *hanging[60], *answering = bench_subscription(100, "/200", 0);
+    for (int i = 0; i < 60; i++) {
+        hanging[i] = bench_subscription(i + 1, "/hold", 0);
+        bench_deliver(2 * i, hanging[i], NULL);
+        bench_deliver(2 * i + 1, hanging[i], NULL);
+    }
+    bench_deliver(500, answering, NULL);
+    WAIT_FOR(outcomes_of(OUTCOME_ATTEMPTED, 500) == 1);
+    WAIT_FOR(receiver.waiting == 120);
+    assert_int_equal(outcomes_all(), 1);
+    receiver_let_go();
+    WAIT_FOR(outcomes_of(OUTCOME_ATTEMPTED, -1) == 121);
+    for (int i = 0; i < 60; i++) {
+        bench_expect_empty(hanging[i]);
+        subscription_unref(&hanging[i]);
+    }
+    bench_expect_empty(answering);
+    subscription_unref(&answering);
+}
+
 static void test_an_endpoint_that_answers_is_not_parked(void **state) {
     (void)state;
     struct subscription *subscription = bench_subscription(1, "/200", 0), *stranger = bench_subscription(2, "/200", 0);
@@ -450,6 +474,7 @@ int main(void) {
         LANE_TEST(test_a_paused_subscription_gets_nothing_more),
         LANE_TEST(test_what_waits_is_sent_by_the_newest_version),
         LANE_TEST(test_parking_a_slow_endpoint),
+        LANE_TEST(test_those_that_hang_give_their_places_back),
         LANE_TEST(test_an_endpoint_that_answers_is_not_parked),
         LANE_TEST(test_a_queue_that_waits_too_long_parks_itself),
         LANE_TEST(test_partitions_that_go_take_their_deliveries_along),

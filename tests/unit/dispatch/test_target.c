@@ -323,6 +323,53 @@ static void test_a_rate_wants_more_than_its_share(void **state) {
     target_free(&target);
 }
 
+/* The lane's tick forgets what is quiet. */
+static void test_what_goes_on_is_not_quiet(void **state) {
+    (void)state;
+    struct target *target = plain_target();
+    struct gate *gate = target->subscription->gate;
+    assert_true(target_is_quiet(target, 0));
+    target_enqueue(target, fixture_row(1, target->subscription), 0);
+    assert_false(target_is_quiet(target, 0));
+    struct delivery *row = target_dequeue(target);
+    target_started(target, row, 0);
+    assert_false(target_is_quiet(target, 0));
+    target_ended(target, row, SIGN_GOOD, 0);
+    delivery_free(&row);
+    assert_true(target_is_quiet(target, 0));
+    target->pause_until_ms = 10;
+    assert_false(target_is_quiet(target, 9));
+    assert_true(target_is_quiet(target, 10));
+    /* With limits others' shares matter, until a version has none. */
+    struct subscription_spec spec = fixture_spec(1, "http://127.0.0.1/");
+    spec.version = 2;
+    spec.rate_per_second = 5;
+    struct subscription *limited = fixture_subscription_of(&spec, gate);
+    spec.version = 3;
+    spec.rate_per_second = 0;
+    struct subscription *unlimited = fixture_subscription_of(&spec, gate);
+    target_set_version(target, limited, false);
+    target_share_limit(target, 0);
+    assert_true(target->endpoint.barred);
+    assert_false(target_is_quiet(target, 10));
+    gate->whole = gate->wanted = true;
+    target_set_version(target, unlimited, false);
+    target_share_limit(target, 0);
+    assert_false(target->endpoint.barred || gate->whole || gate->wanted);
+    assert_int_equal(endpoint_rate_room(&target->endpoint, 0, 1000), INT32_MAX);
+    assert_true(target_is_quiet(target, 10));
+    for (int i = 0; i < ENDPOINT_NETWORK_FAILURES; i++) {
+        struct delivery *delivery = fixture_delivery(i, target->subscription, NULL);
+        target_started(target, delivery, 10);
+        target_ended(target, delivery, SIGN_DOWN, 10);
+        delivery_free(&delivery);
+    }
+    assert_false(target_is_quiet(target, 10)); /* the gate is told when it may be probed */
+    target_free(&target);
+    subscription_unref(&limited);
+    subscription_unref(&unlimited);
+}
+
 static void test_secrets_and_headers_are_opened_once_a_version(void **state) {
     (void)state;
     struct subscription_spec spec = fixture_spec(1, "http://127.0.0.1/");
@@ -474,6 +521,7 @@ int main(void) {
         cmocka_unit_test(test_first_attempts_and_rows_share_a_rate),
         cmocka_unit_test(test_a_limit_is_shared_or_somebody_s_alone),
         cmocka_unit_test(test_a_rate_wants_more_than_its_share),
+        cmocka_unit_test(test_what_goes_on_is_not_quiet),
         cmocka_unit_test(test_secrets_and_headers_are_opened_once_a_version),
         cmocka_unit_test(test_a_secret_that_ran_out_signs_no_more),
         cmocka_unit_test(test_private_keys_sign_while_their_secrets_do),
