@@ -254,6 +254,7 @@ def logs(bench):
         pages(bench, installation, rows, rounds)
     finally:
         installation.close()
+        bench.drop("logs")
     listing(bench)
 
 
@@ -388,6 +389,7 @@ def listing(bench):
         list_all(bench, installation, rows)
     finally:
         installation.close()
+        bench.drop("listing")
 
 
 def list_all(bench, installation, rows):
@@ -428,6 +430,7 @@ def export(bench):
         export_all(bench, installation, rows)
     finally:
         installation.close()
+        bench.drop("export")
 
 
 def export_all(bench, installation, rows):
