@@ -1,5 +1,6 @@
 /* …/workspaces/{workspace_id}/jobs: what goes on behind the API. */
 #include "api/job_view.h"
+#include "api/query.h"
 #include "api/routes.h"
 #include "store/exports.h"
 #include <jansson.h>
@@ -33,37 +34,30 @@ static void get(struct call *call) {
     result_free(&rows);
 }
 
-static int read_limit(struct call *call) {
-    struct span text = call_query(call, "limit");
-    int limit = 0;
-    if (!text.data)
-        return LIST_DEFAULT;
-    for (size_t i = 0; i < text.len && limit <= LIST_MAX; i++)
-        limit = text.data[i] >= '0' && text.data[i] <= '9' ? limit * 10 + (text.data[i] - '0') : LIST_MAX + 1;
-    if (limit < 1 || limit > LIST_MAX)
-        call_field_error(call, "limit", "expected a number from 1 to %d", LIST_MAX);
-    return limit;
-}
-
 static void list(struct call *call) {
-    static const char *const QUERY[] = {"limit", NULL};
+    static const char *const QUERY[] = {"limit", "cursor", NULL};
+    struct uuid before;
     struct result *rows = NULL;
     struct error error;
     call_check_query(call, QUERY);
-    int limit = read_limit(call);
+    int limit = query_limit(call, LIST_DEFAULT, LIST_MAX);
+    bool goes_on = query_uuid(call, "cursor", &before);
     if (call->errors) {
         call_refuse(call);
         return;
     }
-    enum status status = jobs_list(call->connection, call->workspace_id, limit, &rows, &error);
+    enum status status =
+        jobs_list(call->connection, call->workspace_id, goes_on ? &before : NULL, limit, &rows, &error);
     if (status == STATUS_OK) {
-        json_t *jobs = json_array();
+        json_t *jobs = json_array(), *next = NULL;
         for (int i = 0; i < result_rows(rows); i++) {
             struct job_row row;
             jobs_row_read(rows, i, &row);
             json_array_append_new(jobs, job_view(call, &row));
+            if (i + 1 == limit)
+                next = query_id(&row.id);
         }
-        call_answer_json(call, 200, json_pack("{s:o}", "jobs", jobs));
+        call_answer_json(call, 200, json_pack("{s:o, s:o}", "jobs", jobs, "next_cursor", next ? next : json_null()));
     } else {
         call_failed(call, status, &error);
     }

@@ -124,14 +124,20 @@ enum status jobs_get(struct connection *connection, struct span workspace_id, co
     return status;
 }
 
-enum status jobs_list(struct connection *connection, struct span workspace_id, int limit, struct result **ret_rows,
-                      struct error *error) {
-    static const struct statement LIST = {"SELECT " COLUMNS " FROM jobs WHERE workspace_id = $1 "
-                                          "ORDER BY created_at DESC, id DESC LIMIT $2::int4"};
+enum status jobs_list(struct connection *connection, struct span workspace_id, const struct uuid *before, int limit,
+                      struct result **ret_rows, struct error *error) {
+    static const struct statement LIST = {
+        "SELECT " COLUMNS " FROM jobs WHERE workspace_id = $1 AND ($3::uuid IS NULL OR (created_at, id) < "
+        "(SELECT b.created_at, b.id FROM jobs b WHERE b.workspace_id = $1 AND b.id = $3)) "
+        "ORDER BY created_at DESC, id DESC LIMIT $2::int4"};
     struct params params;
     params_init(&params);
     params_text(&params, workspace_id);
     params_int4(&params, limit);
+    if (before)
+        params_uuid(&params, before);
+    else
+        params_null(&params, PARAM_UUID);
     enum status status = connection_run(connection, &LIST, &params, ret_rows, error);
     params_deinit(&params);
     return status;

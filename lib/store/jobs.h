@@ -53,9 +53,9 @@ MUST_USE enum status jobs_create(struct connection *connection, const struct job
 /* STATUS_NOT_FOUND: there is none in this workspace. */
 MUST_USE enum status jobs_get(struct connection *connection, struct span workspace_id, const struct uuid *id,
                               struct result **ret_rows, struct error *error);
-/* The newest first. */
-MUST_USE enum status jobs_list(struct connection *connection, struct span workspace_id, int limit,
-                               struct result **ret_rows, struct error *error);
+/* The newest first; before: only those behind it in that order, NULL: all. */
+MUST_USE enum status jobs_list(struct connection *connection, struct span workspace_id, const struct uuid *before,
+                               int limit, struct result **ret_rows, struct error *error);
 /* What is done stays done; the file of an export goes. ret_ended: it is done or failed, and stays that. */
 MUST_USE enum status jobs_cancel(struct connection *connection, struct span workspace_id, const struct uuid *id,
                                  bool *ret_ended, struct error *error);

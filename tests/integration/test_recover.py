@@ -382,8 +382,17 @@ def test_jobs_are_listed_newest_first(there):
                                "finished_at", "request"]
     assert (listed[0]["state"], listed[0]["total"], listed[0]["finished_at"]) == ("waiting", None, None)
     assert len(there.api.get(jobs_path() + "?limit=2").json["jobs"]) == 2
-    for wrong in ("?limit=0", "?limit=501", "?limit=-1", "?limit=x", "?limit=", "?page=1"):
+    for wrong in ("?limit=0", "?limit=501", "?limit=-1", "?limit=x", "?limit=", "?page=1", "?cursor=", "?cursor=1"):
         assert there.api.get(jobs_path() + wrong).status == 422, wrong
+    pages, cursor = [], ""
+    while cursor is not None and len(pages) < 5:
+        page = there.api.get(jobs_path() + "?limit=2" + cursor).json
+        pages.append([job["id"] for job in page["jobs"]])
+        cursor = page["next_cursor"] and "&cursor=" + page["next_cursor"]
+    assert pages == [made[4:2:-1], made[2:0:-1], made[:1]]
+    assert there.api.get(jobs_path() + "?cursor=" + made[0]).json == {"jobs": [], "next_cursor": None}
+    theirs = "/api/v1/workspaces/w2/jobs?cursor=" + made[4]
+    assert there.api_of("w2").get(theirs).json == {"jobs": [], "next_cursor": None}
 
 
 def test_what_a_request_said_is_shown(there):
