@@ -77,6 +77,7 @@ static void setup_easy(struct exchange *exchange) {
     CURL_MUST(curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1));
     CURL_MUST(curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, settings->allow_http ? "http,https" : "https"));
     CURL_MUST(curl_easy_setopt(easy, CURLOPT_PROXY, ""));
+    CURL_MUST(curl_easy_setopt(easy, CURLOPT_NOPROXY, "*")); /* or the environment is asked each time */
     CURL_MUST(curl_easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED));
     CURL_MUST(curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L));
     CURL_MUST(curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L));
