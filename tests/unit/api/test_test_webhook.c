@@ -192,9 +192,13 @@ static void test_what_can_not_be_made(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_a_standard_one),           TEST(test_an_asymmetric_one), TEST(test_styles),
-        TEST(test_a_batch_of_one),           TEST(test_own_headers_come_last_and_are_told_apart),
-        TEST(test_what_a_body_is_made_from), TEST(test_what_can_not_be_made),
+        TEST(test_a_standard_one),
+        TEST(test_an_asymmetric_one),
+        TEST(test_styles),
+        TEST(test_a_batch_of_one),
+        TEST(test_own_headers_come_last_and_are_told_apart),
+        TEST(test_what_a_body_is_made_from),
+        TEST(test_what_can_not_be_made),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
