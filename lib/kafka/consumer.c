@@ -153,6 +153,7 @@ static bool look(struct consumer *consumer, struct consumer_event *event) {
     }
     consumer_health_record(consumer);
     consumer_record_take(consumer->client, message, &event->record);
+    consumer_prefetch_read(consumer, &event->record);
     event->type = CONSUMER_RECORD;
     return true;
 }
@@ -169,8 +170,10 @@ enum consumer_event_type consumer_poll(struct consumer *consumer, struct consume
             consumer_restart(consumer);
         if (take_note(consumer, event) || look(consumer, event))
             continue;
-        if (cleared)
+        if (cleared) {
+            consumer_prefetch_empty(consumer);
             return CONSUMER_NOTHING;
+        }
         if (consumer->restart_by_ms != 0)
             consumer_restart(consumer);
         clear_wake(consumer);
@@ -297,6 +300,7 @@ enum status consumer_open(const struct consumer_settings *settings, struct consu
     rd_kafka_queue_io_event_enable(consumer->queue, consumer->fd, &one, sizeof(one));
     consumer_wake(consumer);
     consumer_health_init(consumer);
+    consumer_prefetch_init(consumer);
     status = subscribe(consumer, settings, error);
     if (status != STATUS_OK)
         consumer_close(&consumer, 0);

@@ -39,6 +39,10 @@ struct consumer {
     struct topic_partitions to_start; /* assigned ones that the restart begins elsewhere */
     struct topic_partitions paused;
     int64_t restart_by_ms; /* 0: no restart is due */
+    struct {
+        int64_t records, bytes;           /* read since there was nothing */
+        int64_t much_records, much_bytes; /* 0: this librdkafka needs no help */
+    } prefetch;
     struct client_log log;
 };
 
@@ -66,6 +70,11 @@ void consumer_health_record(struct consumer *consumer); /* one came */
 void consumer_health_poll(struct consumer *consumer);
 void consumer_health_stop(struct consumer *consumer);   /* asks no more */
 void consumer_health_deinit(struct consumer *consumer); /* waits up to 3 s while no broker answers */
+
+/* Keeps librdkafka fetching: told of each record, and whenever there is none. */
+void consumer_prefetch_init(struct consumer *consumer);
+void consumer_prefetch_read(struct consumer *consumer, const struct consumer_record *record);
+void consumer_prefetch_empty(struct consumer *consumer); /* may wait some milliseconds for a broker */
 
 /* Starts all assigned partitions again from where they are, because librdkafka starts a failed one only so. */
 void consumer_restart(struct consumer *consumer);
