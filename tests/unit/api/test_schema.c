@@ -42,7 +42,7 @@ static void expect(const char *schema_text, const char *value, bool valid) {
 
 static const struct {
     const char *schema, *yes, *no;
-} CASES[] = {
+} KEYWORDS[] = {
     {"{\"type\": \"integer\"}", "1.0", "1.5"},
     {"{\"type\": [\"string\", \"null\"]}", "null", "1"},
     {"{\"type\": \"number\"}", "1e3", "true"},
@@ -96,9 +96,9 @@ static const struct {
 
 static void test_each_keyword(void **state) {
     (void)state;
-    for (size_t i = 0; i < sizeof(CASES) / sizeof(*CASES); i++) {
-        expect(CASES[i].schema, CASES[i].yes, true);
-        expect(CASES[i].schema, CASES[i].no, false);
+    for (size_t i = 0; i < sizeof(KEYWORDS) / sizeof(*KEYWORDS); i++) {
+        expect(KEYWORDS[i].schema, KEYWORDS[i].yes, true);
+        expect(KEYWORDS[i].schema, KEYWORDS[i].no, false);
     }
     expect("true", "null", true);
     expect("false", "null", false);
