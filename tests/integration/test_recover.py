@@ -457,7 +457,7 @@ def test_what_is_not_there_or_not_theirs(there):
             foreign.request("DELETE", jobs_path("w2") + "/" + job),
             there.api.request("DELETE", jobs_path() + "/" + str(uuid.uuid4()))):
         assert answer.status == 404 and answer.json["code"] == "not_found", answer
-    assert foreign.get(jobs_path("w2")).json == {"jobs": []}
+    assert foreign.get(jobs_path("w2")).json == {"jobs": [], "next_cursor": None}
     answer = foreign.post(logs_path("w2") + "/replay", {**body, "subscription_id": one})
     assert answer.status == 422 and there.db.count("jobs") == 1
 
