@@ -24,6 +24,13 @@ static inline bool span_equal(struct span a, struct span b) {
     return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
 }
 
+/* Byte by byte; what another begins with comes before it. <0, 0, >0. */
+static inline int span_compare(struct span a, struct span b) {
+    size_t shorter = a.len < b.len ? a.len : b.len;
+    int order = shorter ? memcmp(a.data, b.data, shorter) : 0;
+    return order ? order : (a.len > b.len) - (a.len < b.len);
+}
+
 static inline bool span_is(struct span span, const char *text) {
     return span_equal(span, span_of(text));
 }

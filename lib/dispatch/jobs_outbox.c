@@ -140,16 +140,10 @@ static void bring(struct bringing *bringing, const struct outbox_row *row) {
                    (const struct uuid *)(void *)bringing->skipped.data, bringing->skipped.len / sizeof(struct uuid));
 }
 
-static int compare_spans(struct span a, struct span b) {
-    size_t shorter = a.len < b.len ? a.len : b.len;
-    int order = shorter ? memcmp(a.data, b.data, shorter) : 0;
-    return order ? order : (a.len > b.len) - (a.len < b.len);
-}
-
 /* By endpoint, in the order in which closers are locked (rule P9); those of one as they happened. */
 static int by_endpoint(const void *a_member, const void *b_member) {
     const struct member *a = a_member, *b = b_member;
-    int order = compare_spans(a->event->workspace_id, b->event->workspace_id);
+    int order = span_compare(a->event->workspace_id, b->event->workspace_id);
     if (order == 0)
         order = uuid_compare(&a->subscription->id, &b->subscription->id);
     return order ? order : (a->event->offset > b->event->offset) - (a->event->offset < b->event->offset);

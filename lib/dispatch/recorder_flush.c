@@ -296,10 +296,7 @@ static size_t all_changing(const struct recorder *recorder, const struct deliver
 
 static int by_subscription(const void *a, const void *b) {
     const struct delivery *x = *(const struct delivery *const *)a, *y = *(const struct delivery *const *)b;
-    struct span v = x->event->workspace_id, w = y->event->workspace_id;
-    int order = memcmp(v.data, w.data, v.len < w.len ? v.len : w.len);
-    if (order == 0)
-        order = (v.len > w.len) - (v.len < w.len);
+    int order = span_compare(x->event->workspace_id, y->event->workspace_id);
     return order ? order : uuid_compare(&x->subscription->id, &y->subscription->id);
 }
 

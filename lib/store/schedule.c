@@ -44,10 +44,7 @@ struct schedule_changes {
 /* ---- keys ---- */
 
 int schedule_key_compare(const struct schedule_key *a, const struct schedule_key *b) {
-    size_t shorter = a->workspace_id.len < b->workspace_id.len ? a->workspace_id.len : b->workspace_id.len;
-    int order = shorter ? memcmp(a->workspace_id.data, b->workspace_id.data, shorter) : 0;
-    if (order == 0)
-        order = (a->workspace_id.len > b->workspace_id.len) - (a->workspace_id.len < b->workspace_id.len);
+    int order = span_compare(a->workspace_id, b->workspace_id);
     if (order == 0)
         order = uuid_compare(&a->subscription_id, &b->subscription_id);
     return order ? order : uuid_compare(&a->row_key, &b->row_key);

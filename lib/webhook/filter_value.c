@@ -105,12 +105,6 @@ static int order_integers(int64_t a, int64_t b) {
     return (a > b) - (a < b);
 }
 
-static int order_bytes(struct span a, struct span b) {
-    size_t len = a.len < b.len ? a.len : b.len;
-    int order = len ? memcmp(a.data, b.data, len) : 0;
-    return order ? order : (a.len > b.len) - (a.len < b.len);
-}
-
 /* How the datum stands to the operand, a number or a string. False: their types differ. */
 static bool order_of(const struct filter_condition *condition, struct datum *datum, int *ret_order) {
     filter_settle(datum);
@@ -119,7 +113,7 @@ static bool order_of(const struct filter_condition *condition, struct datum *dat
             return false;
         }
         *ret_order = datum->escaped ? json_text_compare(datum->text, condition->text)
-                                    : order_bytes(datum->text, condition->text);
+                                    : span_compare(datum->text, condition->text);
         return true;
     }
     if (datum->kind != DATUM_INTEGER && datum->kind != DATUM_REAL) {

@@ -34,11 +34,26 @@ static void prefixes(void **state) {
     assert_false(span_has_prefix(SPAN_LITERAL("abc"), SPAN_LITERAL("b")));
 }
 
+static void orders_bytes(void **state) {
+    (void)state;
+    static const struct span ORDERED[] = {
+        {NULL, 0}, {"a", 1}, {"a\0", 2}, {"ab", 2}, {"b", 1}, {"\xc3\xa9", 2},
+    };
+    size_t count = sizeof(ORDERED) / sizeof(*ORDERED);
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; j < count; j++) {
+            int order = span_compare(ORDERED[i], ORDERED[j]);
+            assert_int_equal((order > 0) - (order < 0), (i > j) - (i < j));
+        }
+    assert_int_equal(span_compare(SPAN_NONE, SPAN_LITERAL("")), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(absent_is_not_empty),
         cmocka_unit_test(compares_bytes),
         cmocka_unit_test(prefixes),
+        cmocka_unit_test(orders_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
