@@ -188,6 +188,7 @@ static void next_group(struct log_query *query) {
     group->blocks = NULL;
     group->count = group->capacity = 0;
     query->block = 0;
+    query->days = 0;
     query->has_key = false;
 }
 
@@ -218,17 +219,38 @@ static int64_t looked_at(const struct log_query *query, const struct log_group *
     return indexed ? block->coded : block->failures;
 }
 
+/* How many days of such a stretch have the wanted rows, if they lie evenly; and where they don't, soon all of them. */
+static int64_t days_for(struct log_query *query, const struct log_block *block, int64_t wanted) {
+    int64_t days = (block->ends_us - block->begins_us) / LOG_DAY_US;
+    double share = wanted < block->n ? (double)wanted / (double)block->n : 1;
+    int64_t needed = (int64_t)((double)days * share) + 1;
+    needed = needed > query->days ? needed : query->days;
+    query->days = needed * 2;
+    return needed;
+}
+
 /* Whether it costs more to look through the stretch for the wanted rows than to find out where in it they lie. */
 static bool is_too_coarse(const struct log_query *query, const struct log_group *group, const struct log_block *block,
                           int64_t wanted) {
-    if (block->level <= LOG_ROLLUP_MINUTE)
-        return false;
+    if (block->level <= LOG_ROLLUP_MINUTE || block->level == LOG_ROLLUP_TOTALS)
+        return block->level == LOG_ROLLUP_TOTALS;
     int64_t passed = looked_at(query, group, block);
     int64_t finer = block->kinds * (block->level == LOG_ROLLUP_DAY ? 24 : 60);
     finer = finer < block->all ? finer : block->all;
     if (block->n > wanted)
         passed = (int64_t)((double)passed * (double)wanted / (double)block->n);
     return passed > FEW_ROWS && passed > finer + finer / 2;
+}
+
+static enum status refine(struct log_query *query, struct connection *connection, struct log_group *group, size_t first,
+                          size_t end, int64_t wanted, struct error *error) {
+    const struct log_block *block = &group->blocks[first];
+    if (block->level == LOG_ROLLUP_TOTALS)
+        return log_query_take_days(query, connection, group, first, days_for(query, block, wanted), error);
+    size_t same = 1;
+    while (first + same < end && block[same].level == block->level)
+        same++;
+    return log_query_refine(query, connection, group, first, same, error);
 }
 
 /* Refines until what the next read looks through is fine enough; ret_count: so many stretches it takes. */
@@ -244,10 +266,7 @@ static enum status prepare(struct log_query *query, struct connection *connectio
             first++;
         if (first == end)
             return STATUS_OK;
-        size_t same = 1;
-        while (first + same < end && group->blocks[first + same].level == group->blocks[first].level)
-            same++;
-        enum status status = log_query_refine(query, connection, group, first, same, error);
+        enum status status = refine(query, connection, group, first, end, query->skip + max, error);
         if (status != STATUS_OK)
             return status;
     }

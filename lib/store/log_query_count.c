@@ -1,26 +1,37 @@
 /* How many rows fit, and where they lie. The time asked for is cut into pieces, each counted by what knows it best:
  *
  *   from                                                                        until
- *    │ log │ minutes │ hours │        days        │ hours │ minutes │   log      │
- *          └ the next whole minute, hour, day            the last rolled up ┘
+ *    │ log │ minutes │ hours │ days, month by month │ hours │ minutes │   log    │
+ *          └ the next whole minute, hour, day              the last rolled up ┘
  */
 #include "base/clock.h"
 #include "base/memory.h"
 #include "store/log_query_private.h"
 #include <stdlib.h>
+#include <time.h>
 
-#define MINUTE_US INT64_C(60000000)
+#define NIL "00000000-0000-0000-0000-000000000000"
+#define SECOND_US INT64_C(1000000)
+#define MINUTE_US (60 * SECOND_US)
 #define HOUR_US (60 * MINUTE_US)
-#define DAY_US (24 * HOUR_US)
-#define SEGMENTS_MAX 8
 #define ARRAY_MAX_BYTES ((size_t)1024 * 1024)
 #define FIRST_US INT64_C(0)
 
-static const int64_t STEPS_US[] = {MINUTE_US, HOUR_US, DAY_US};
+static const int64_t STEPS_US[] = {MINUTE_US, HOUR_US, LOG_DAY_US};
 
 struct segment {
     int level;
     int64_t from_us, until_us;
+};
+
+struct segments {
+    struct segment *all;
+    size_t count, capacity;
+};
+
+/* What is counted: until when by each level, and from when there are days. */
+struct counted {
+    int64_t until_us[LOG_ROLLUP_LEVELS], first_day_us;
 };
 
 static int64_t floor_to(int64_t us, int64_t step_us) {
@@ -31,55 +42,84 @@ static int64_t ceil_to(int64_t us, int64_t step_us) {
     return (us + step_us - 1) / step_us * step_us;
 }
 
-static void add_segment(struct segment *segments, size_t *count, int level, int64_t from_us, int64_t until_us) {
+static int64_t next_month(int64_t us) {
+    time_t seconds = (time_t)(us / SECOND_US);
+    struct tm tm;
+    gmtime_r(&seconds, &tm);
+    tm = (struct tm){.tm_year = tm.tm_year, .tm_mon = tm.tm_mon + 1, .tm_mday = 1};
+    return (int64_t)timegm(&tm) * SECOND_US;
+}
+
+static void add_segment(struct segments *segments, int level, int64_t from_us, int64_t until_us) {
     if (from_us >= until_us)
         return;
-    CHECK(*count < SEGMENTS_MAX);
-    segments[(*count)++] = (struct segment){level, from_us, until_us};
+    if (segments->count == segments->capacity) {
+        segments->capacity = segments->capacity ? segments->capacity * 2 : 16;
+        segments->all = mem_realloc(segments->all, segments->capacity * sizeof(*segments->all));
+    }
+    segments->all[segments->count++] = (struct segment){level, from_us, until_us};
+}
+
+/* Whole days: month by month as far as there are totals. */
+static void add_days(struct segments *segments, int64_t from_us, int64_t until_us, const struct counted *counted) {
+    int64_t total_until_us = counted->until_us[LOG_ROLLUP_TOTALS];
+    total_until_us = total_until_us < until_us ? total_until_us : until_us;
+    from_us = from_us > counted->first_day_us ? from_us : counted->first_day_us;
+    while (from_us < total_until_us) {
+        int64_t month_us = next_month(from_us);
+        int64_t end_us = month_us < total_until_us ? month_us : total_until_us;
+        add_segment(segments, LOG_ROLLUP_TOTALS, from_us, end_us);
+        from_us = end_us;
+    }
+    add_segment(segments, LOG_ROLLUP_DAY, from_us, until_us);
 }
 
 /* [from, until), all of it known at `level`, by the coarsest levels that are complete there. */
-static void cut(struct segment *segments, size_t *count, int level, int64_t from_us, int64_t until_us,
-                const int64_t *complete_us) {
-    if (level < LOG_ROLLUP_DAY) {
-        int64_t step_us = STEPS_US[level + 1];
-        int64_t end_us = until_us < complete_us[level + 1] ? until_us : complete_us[level + 1];
-        int64_t coarse_from_us = ceil_to(from_us, step_us), coarse_until_us = floor_to(end_us, step_us);
-        if (coarse_from_us < coarse_until_us) {
-            add_segment(segments, count, level, from_us, coarse_from_us);
-            cut(segments, count, level + 1, coarse_from_us, coarse_until_us, complete_us);
-            add_segment(segments, count, level, coarse_until_us, until_us);
-            return;
-        }
+static void cut(struct segments *segments, int level, int64_t from_us, int64_t until_us,
+                const struct counted *counted) {
+    if (level == LOG_ROLLUP_DAY) {
+        add_days(segments, from_us, until_us, counted);
+        return;
     }
-    add_segment(segments, count, level, from_us, until_us);
+    int64_t step_us = STEPS_US[level + 1], known_us = counted->until_us[level + 1];
+    int64_t end_us = until_us < known_us ? until_us : known_us;
+    int64_t coarse_from_us = ceil_to(from_us, step_us), coarse_until_us = floor_to(end_us, step_us);
+    if (coarse_from_us >= coarse_until_us) {
+        add_segment(segments, level, from_us, until_us);
+        return;
+    }
+    add_segment(segments, level, from_us, coarse_from_us);
+    cut(segments, level + 1, coarse_from_us, coarse_until_us, counted);
+    add_segment(segments, level, coarse_until_us, until_us);
 }
 
-static size_t cut_time(const struct log_filter *filter, const int64_t *complete_us, struct segment *segments) {
-    size_t count = 0;
+static void cut_time(struct segments *segments, const struct log_filter *filter, const struct counted *counted) {
     int64_t from_us = filter->from_us > FIRST_US ? filter->from_us : FIRST_US;
-    int64_t last_us = clock_wall_ms() * 1000 + DAY_US; /* nothing is later, and the days ahead need not be looked at */
+    /* Nothing is later, and the days ahead need not be looked at. */
+    int64_t last_us = clock_wall_ms() * 1000 + LOG_DAY_US, known_us = counted->until_us[LOG_ROLLUP_MINUTE];
     int64_t until_us = filter->until_us < last_us ? filter->until_us : last_us;
-    int64_t end_us = until_us < complete_us[LOG_ROLLUP_MINUTE] ? until_us : complete_us[LOG_ROLLUP_MINUTE];
+    int64_t end_us = until_us < known_us ? until_us : known_us;
     int64_t whole_from_us = ceil_to(from_us, MINUTE_US), whole_until_us = floor_to(end_us, MINUTE_US);
     if (filter->event_id.data || filter->batch_id || whole_from_us >= whole_until_us) {
-        add_segment(segments, &count, LOG_UNCOUNTED, from_us, until_us);
-        return count;
+        add_segment(segments, LOG_UNCOUNTED, from_us, until_us);
+        return;
     }
-    add_segment(segments, &count, LOG_UNCOUNTED, from_us, whole_from_us);
-    cut(segments, &count, LOG_ROLLUP_MINUTE, whole_from_us, whole_until_us, complete_us);
-    add_segment(segments, &count, LOG_UNCOUNTED, whole_until_us, until_us);
-    return count;
+    add_segment(segments, LOG_UNCOUNTED, from_us, whole_from_us);
+    cut(segments, LOG_ROLLUP_MINUTE, whole_from_us, whole_until_us, counted);
+    add_segment(segments, LOG_UNCOUNTED, whole_until_us, until_us);
 }
 
-static enum status read_state(struct connection *connection, int64_t *complete_us, struct error *error) {
-    static const struct statement STATE = {"SELECT level, until FROM log_rollup_state"};
+static enum status read_state(struct connection *connection, struct counted *ret_counted, struct error *error) {
+    static const struct statement STATE = {"SELECT level, until, " LOG_ROLLUP_FIRST_DAY " FROM log_rollup_state"};
     struct result *rows = NULL;
     enum status status = connection_run(connection, &STATE, NULL, &rows, error);
+    *ret_counted = (struct counted){.first_day_us = INT64_MAX}; /* none */
     for (int i = 0; status == STATUS_OK && i < result_rows(rows); i++) {
         int64_t level = result_int(rows, i, 0);
         if (level >= 0 && level < LOG_ROLLUP_LEVELS)
-            complete_us[level] = result_timestamp_us(rows, i, 1);
+            ret_counted->until_us[level] = result_timestamp_us(rows, i, 1);
+        if (!result_is_null(rows, i, 2))
+            ret_counted->first_day_us = result_timestamp_us(rows, i, 2);
     }
     result_free(&rows);
     return status;
@@ -158,29 +198,49 @@ static enum status count_in_log(struct log_query *query, struct connection *conn
     return status;
 }
 
-/* $12 to $14: the segments. What fits in each stretch, and what there is besides; the order is that of time. OFFSET 0
- * keeps the segments outside, so that each looks up its own rows, whatever the planner thinks of how many there are. */
-#define CODED                                                                                                          \
-    "($4::text IS NULL OR error_code = $4) AND ($5::int4 IS NULL OR status_code >= $5) "                               \
-    "AND ($6::int4 IS NULL OR status_code <= $6) AND ($7::bool IS NOT TRUE OR given_up) "                              \
-    "AND ($3::text IS DISTINCT FROM 'cancelled' OR delivery_status = 'cancelled')"
+/* What of a row is asked more than once is told once. */
+#define TOLD                                                                                                           \
+    VALUE " AS value, delivery_status = 'success' AS succeeded, (" LOG_FITS ") AS fits, "                              \
+          "($4::text IS NULL OR error_code = $4) AND ($5::int4 IS NULL OR status_code >= $5) "                         \
+          "AND ($6::int4 IS NULL OR status_code <= $6) AND ($7::bool IS NOT TRUE OR given_up) "                        \
+          "AND ($3::text IS DISTINCT FROM 'cancelled' OR delivery_status = 'cancelled') AS coded "
+/* What fits in a stretch, whether some of it succeeded, and what there is besides. */
+#define COUNTS                                                                                                         \
+    "coalesce(sum(n) FILTER (WHERE fits), 0)::int8, coalesce(sum(n) FILTER (WHERE fits AND succeeded), 0) > 0, "       \
+    "(sum(sum(n)) OVER stretch)::int8, coalesce(sum(sum(n) FILTER (WHERE NOT succeeded)) OVER stretch, 0)::int8, "     \
+    "coalesce(sum(sum(n) FILTER (WHERE coded)) OVER stretch, 0)::int8, "                                               \
+    "(sum(count(*) FILTER (WHERE n > 0)) OVER stretch)::int8 "
+
+/* $12 to $14: the segments; the order is that of time. OFFSET 0 keeps the segments outside, so that each looks up its
+ * own rows, whatever the planner thinks of how many there are. */
 #define COUNT_IN_ROLLUPS(scope)                                                                                        \
-    "SELECT " VALUE ", level, begins, coalesce(sum(n) FILTER (WHERE " LOG_FITS "), 0)::int8, "                         \
-    "coalesce(bool_or(delivery_status = 'success') FILTER (WHERE " LOG_FITS "), false), "                              \
-    "(sum(sum(n)) OVER stretch)::int8, "                                                                               \
-    "coalesce(sum(sum(n) FILTER (WHERE delivery_status <> 'success')) OVER stretch, 0)::int8, "                        \
-    "coalesce(sum(sum(n) FILTER (WHERE " CODED ")) OVER stretch, 0)::int8, (sum(count(*)) OVER stretch)::int8 "        \
+    "SELECT value, level, begins, " COUNTS                                                                             \
     "FROM unnest($12::int2[], $13::timestamptz[], $14::timestamptz[]) s(at_level, from_at, until_at) "                 \
-    "CROSS JOIN LATERAL (SELECT * FROM log_rollups WHERE " scope "AND level = s.at_level AND begins >= s.from_at "     \
-    "AND begins < s.until_at AND begins >= $15::timestamptz AND begins < $16::timestamptz OFFSET 0) r "                \
+    "CROSS JOIN LATERAL (SELECT level, begins, n, " TOLD "FROM log_rollups WHERE " scope "AND level = s.at_level "     \
+    "AND begins >= s.from_at AND begins < s.until_at "                                                                 \
+    "AND begins >= $15::timestamptz AND begins < $16::timestamptz OFFSET 0) r "                                        \
     "GROUP BY 1, 2, 3 WINDOW stretch AS (PARTITION BY level, begins) ORDER BY 3"
+
+/* Each within a month: all up to its last day, less what is earlier than its first. */
+#define TOTALS_OF_SCOPE                                                                                                \
+    "FROM log_totals WHERE workspace_id = $1::text AND subscription_id = coalesce($10::uuid, '" NIL "') AND begins "
+#define DAY_OF_STRETCH(which) "(SELECT " which "(begins) " TOTALS_OF_SCOPE ">= from_at AND begins < until_at)"
+static const struct statement COUNT_IN_TOTALS = {
+    "SELECT value, at_level, from_at, " COUNTS ", until_at "
+    "FROM unnest($12::int2[], $13::timestamptz[], $14::timestamptz[]) s(at_level, from_at, until_at) "
+    "CROSS JOIN LATERAL (SELECT earlier + n AS n, " TOLD TOTALS_OF_SCOPE
+    "= " DAY_OF_STRETCH("max") " UNION ALL SELECT -earlier, " TOLD TOTALS_OF_SCOPE "= " DAY_OF_STRETCH(
+        "min") " AND earlier > 0 OFFSET 0) r "
+               "WHERE $15::timestamptz < $16::timestamptz "
+               "GROUP BY 1, 2, 3, until_at WINDOW stretch AS (PARTITION BY from_at) ORDER BY 3"};
 
 static struct log_block read_block(const struct result *rows, int row) {
     int level = (int)result_int(rows, row, 1);
     int64_t begins_us = result_timestamp_us(rows, row, 2);
+    bool days = level == LOG_ROLLUP_TOTALS;
     return (struct log_block){.level = level,
                               .begins_us = begins_us,
-                              .ends_us = begins_us + STEPS_US[level],
+                              .ends_us = days ? result_timestamp_us(rows, row, 9) : begins_us + STEPS_US[level],
                               .n = result_int(rows, row, 3),
                               .all = result_int(rows, row, 5),
                               .failures = result_int(rows, row, 6),
@@ -188,25 +248,32 @@ static struct log_block read_block(const struct result *rows, int row) {
                               .kinds = result_int(rows, row, 8)};
 }
 
-static enum status run_rollups(const struct log_query *query, struct connection *connection,
-                               const struct log_filter *filter, bool status_null, int order,
-                               const struct segment *segments, size_t count, struct result **ret_rows,
-                               struct error *error) {
+/* Segments of totals, or of the other levels. */
+static enum status run_counts(const struct log_query *query, struct connection *connection,
+                              const struct log_filter *filter, bool status_null, int order,
+                              const struct segments *segments, bool totals, struct result **ret_rows,
+                              struct error *error) {
     static const struct statement OF_WORKSPACE = {COUNT_IN_ROLLUPS(LOG_ROLLUP_OF_WORKSPACE)};
     static const struct statement OF_SUBSCRIPTION = {COUNT_IN_ROLLUPS(LOG_OF_SUBSCRIPTION)};
+    const struct statement *in_rollups = query->filter.subscription_id ? &OF_SUBSCRIPTION : &OF_WORKSPACE;
     struct param_array levels, froms, untils;
     struct params params;
     int64_t first_us = INT64_MAX, last_us = INT64_MIN;
     array_init(&levels, PARAM_INT2, ARRAY_MAX_BYTES);
     array_init(&froms, PARAM_TIMESTAMP, ARRAY_MAX_BYTES);
     array_init(&untils, PARAM_TIMESTAMP, ARRAY_MAX_BYTES);
-    for (size_t i = 0; i < count; i++) {
-        array_int2(&levels, (int16_t)segments[i].level);
-        array_timestamp_us(&froms, segments[i].from_us);
-        array_timestamp_us(&untils, segments[i].until_us);
-        first_us = segments[i].from_us < first_us ? segments[i].from_us : first_us;
-        last_us = segments[i].until_us > last_us ? segments[i].until_us : last_us;
+    for (size_t i = 0; i < segments->count; i++) {
+        const struct segment *segment = &segments->all[i];
+        if (segment->level == LOG_UNCOUNTED || (segment->level == LOG_ROLLUP_TOTALS) != totals)
+            continue;
+        array_int2(&levels, (int16_t)segment->level);
+        array_timestamp_us(&froms, segment->from_us);
+        array_timestamp_us(&untils, segment->until_us);
+        first_us = segment->from_us < first_us ? segment->from_us : first_us;
+        last_us = segment->until_us > last_us ? segment->until_us : last_us;
     }
+    enum status status = STATUS_OK;
+    *ret_rows = NULL;
     params_init(&params);
     log_query_fit_params(&params, filter, status_null);
     params_int4(&params, order);
@@ -215,8 +282,8 @@ static enum status run_rollups(const struct log_query *query, struct connection 
     params_array(&params, &untils);
     params_timestamp_us(&params, first_us);
     params_timestamp_us(&params, last_us);
-    enum status status = connection_run(connection, query->filter.subscription_id ? &OF_SUBSCRIPTION : &OF_WORKSPACE,
-                                        &params, ret_rows, error);
+    if (first_us < last_us)
+        status = connection_run(connection, totals ? &COUNT_IN_TOTALS : in_rollups, &params, ret_rows, error);
     params_deinit(&params);
     array_deinit(&levels);
     array_deinit(&froms);
@@ -224,12 +291,12 @@ static enum status run_rollups(const struct log_query *query, struct connection 
     return status;
 }
 
-static enum status count_in_rollups(struct log_query *query, struct connection *connection,
-                                    const struct segment *segments, size_t count, struct error *error) {
+static enum status count_in_advance(struct log_query *query, struct connection *connection,
+                                    const struct segments *segments, bool totals, struct error *error) {
     struct result *rows = NULL;
-    enum status status = run_rollups(query, connection, &query->filter, false, (int)query->settings.order, segments,
-                                     count, &rows, error);
-    for (int i = 0; status == STATUS_OK && i < result_rows(rows); i++) {
+    enum status status = run_counts(query, connection, &query->filter, false, (int)query->settings.order, segments,
+                                    totals, &rows, error);
+    for (int i = 0; status == STATUS_OK && rows && i < result_rows(rows); i++) {
         struct log_block block = read_block(rows, i);
         if (block.n == 0)
             continue;
@@ -266,23 +333,23 @@ static int by_value_down(const void *a, const void *b) {
 }
 
 enum status log_query_survey(struct log_query *query, struct connection *connection, struct error *error) {
-    int64_t complete_us[LOG_ROLLUP_LEVELS] = {FIRST_US, FIRST_US, FIRST_US};
-    struct segment segments[SEGMENTS_MAX], counted[SEGMENTS_MAX];
-    size_t counted_count = 0;
-    enum status status = read_state(connection, complete_us, error);
-    size_t count = cut_time(&query->filter, complete_us, segments);
+    struct counted counted;
+    struct segments segments = {.count = 0};
+    enum status status = read_state(connection, &counted, error);
+    if (status == STATUS_OK)
+        cut_time(&segments, &query->filter, &counted);
     if (status == STATUS_OK)
         status = log_query_plan_each(connection, error);
-    for (size_t i = 0; i < count && status == STATUS_OK; i++) {
-        if (segments[i].level == LOG_UNCOUNTED)
-            status = count_in_log(query, connection, &segments[i], error);
-        else
-            counted[counted_count++] = segments[i];
-    }
+    for (size_t i = 0; i < segments.count && status == STATUS_OK; i++)
+        if (segments.all[i].level == LOG_UNCOUNTED)
+            status = count_in_log(query, connection, &segments.all[i], error);
     if (status == STATUS_OK)
         status = log_query_plan_once(connection, error);
-    if (status == STATUS_OK && counted_count > 0)
-        status = count_in_rollups(query, connection, counted, counted_count, error);
+    if (status == STATUS_OK)
+        status = count_in_advance(query, connection, &segments, false, error);
+    if (status == STATUS_OK)
+        status = count_in_advance(query, connection, &segments, true, error);
+    mem_free(segments.all);
     if (query->group_count > 0)
         qsort(query->groups, query->group_count, sizeof(*query->groups),
               query->settings.descending ? by_value_down : by_value);
@@ -292,20 +359,17 @@ enum status log_query_survey(struct log_query *query, struct connection *connect
     return status;
 }
 
-enum status log_query_refine(struct log_query *query, struct connection *connection, struct log_group *group,
-                             size_t first, size_t count, struct error *error) {
-    struct segment *segments = mem_calloc(count, sizeof(*segments));
+/* The finer ones of these segments come before `rest`, unless that has no rows, in the place of blocks [first, first +
+ * count). */
+static enum status replace(struct log_query *query, struct connection *connection, struct log_group *group,
+                           size_t first, size_t count, const struct segments *segments, struct log_block rest,
+                           struct error *error) {
     struct log_group finer = {.null = false};
     struct result *rows = NULL;
     bool status_null = false;
-    int level = group->blocks[first].level - 1;
-    CHECK(level >= LOG_ROLLUP_MINUTE);
-    for (size_t i = 0; i < count; i++)
-        segments[i] = (struct segment){level, group->blocks[first + i].begins_us, group->blocks[first + i].ends_us};
     struct log_filter filter = log_query_group_filter(query, group, &status_null);
     enum status status =
-        run_rollups(query, connection, &filter, status_null, LOG_BY_TIME, segments, count, &rows, error);
-    mem_free(segments);
+        run_counts(query, connection, &filter, status_null, LOG_BY_TIME, segments, false, &rows, error);
     if (status != STATUS_OK)
         return status;
     for (size_t i = 0; i < first; i++)
@@ -314,7 +378,13 @@ enum status log_query_refine(struct log_query *query, struct connection *connect
         struct log_block block = read_block(rows, query->newest_first ? found - 1 - i : i);
         if (block.n > 0)
             add_block(&finer, &block);
+        rest.n -= block.n;
+        rest.all -= block.all;
+        rest.failures -= block.failures;
+        rest.coded -= block.coded;
     }
+    if (rest.n > 0)
+        add_block(&finer, &rest);
     for (size_t i = first + count; i < group->count; i++)
         add_block(&finer, &group->blocks[i]);
     result_free(&rows);
@@ -323,4 +393,31 @@ enum status log_query_refine(struct log_query *query, struct connection *connect
     group->count = finer.count;
     group->capacity = finer.capacity;
     return STATUS_OK;
+}
+
+enum status log_query_refine(struct log_query *query, struct connection *connection, struct log_group *group,
+                             size_t first, size_t count, struct error *error) {
+    struct segments segments = {.count = 0};
+    int level = group->blocks[first].level - 1;
+    CHECK(level >= LOG_ROLLUP_MINUTE && level < LOG_ROLLUP_DAY);
+    for (size_t i = first; i < first + count; i++)
+        add_segment(&segments, level, group->blocks[i].begins_us, group->blocks[i].ends_us);
+    enum status status = replace(query, connection, group, first, count, &segments, (struct log_block){.n = 0}, error);
+    mem_free(segments.all);
+    return status;
+}
+
+enum status log_query_take_days(struct log_query *query, struct connection *connection, struct log_group *group,
+                                size_t block, int64_t days, struct error *error) {
+    struct log_block rest = group->blocks[block];
+    int64_t from_us = rest.begins_us, until_us = rest.ends_us;
+    CHECK(rest.level == LOG_ROLLUP_TOTALS && days > 0);
+    if (days * LOG_DAY_US >= until_us - from_us)
+        rest.n = 0; /* also when a day has gone since it was counted */
+    else if (query->newest_first)
+        from_us = rest.ends_us = until_us - days * LOG_DAY_US;
+    else
+        until_us = rest.begins_us = from_us + days * LOG_DAY_US;
+    struct segment segment = {LOG_ROLLUP_DAY, from_us, until_us};
+    return replace(query, connection, group, block, 1, &(struct segments){.all = &segment, .count = 1}, rest, error);
 }

@@ -6,7 +6,8 @@
 #include "store/log_query.h"
 #include "store/log_rollup.h"
 
-/* A stretch of time and how many rows of its group it has. Of level LOG_UNCOUNTED no finer one is known. */
+/* A stretch of time and how many rows of its group it has. Of level LOG_UNCOUNTED no finer one is known; one of level
+ * LOG_ROLLUP_TOTALS is of any number of days. */
 #define LOG_UNCOUNTED (-1)
 struct log_block {
     int level; /* enum log_rollup_level, or LOG_UNCOUNTED */
@@ -39,6 +40,7 @@ struct log_query {
 
     /* Where the walk is. */
     size_t group, block;
+    int64_t days; /* so many are looked into at once, the next time */
     int64_t skip; /* rows still to be passed by */
     int64_t left; /* rows still wanted; INT64_MAX: all */
     bool has_key; /* the rows after this one */
@@ -59,21 +61,26 @@ void log_query_fit_params(struct params *params, const struct log_filter *filter
     "AND ($6::int4 IS NULL OR status_code <= $6) AND ($5 IS NULL OR $5 <> $6 OR status_code = $5) AND ($7::bool IS "   \
     "NULL OR given_up = $7) "                                                                                          \
     "AND ($8::bool IS NULL OR test = $8) AND (NOT $9::bool OR status_code IS NULL) "
-#define LOG_OF_WORKSPACE "workspace_id = $1::text AND $10::uuid IS NULL "
+#define LOG_OF_WORKSPACE "workspace_id = $1::text "
 #define LOG_OF_SUBSCRIPTION "workspace_id = $1::text AND subscription_id = $10::uuid "
 /* Where the counts have it. */
-#define LOG_ROLLUP_OF_WORKSPACE "workspace_id = $1::text AND $10::uuid IS NULL AND subscription_id IS NULL "
+#define LOG_ROLLUP_OF_WORKSPACE "workspace_id = $1::text AND subscription_id IS NULL "
 
 /* How the next statements are planned. Of a time that is known, only few partitions matter: a plan of its own that sees
  * them is right. What goes by an index of all of them alike is planned once. */
 MUST_USE enum status log_query_plan_each(struct connection *connection, struct error *error);
 MUST_USE enum status log_query_plan_once(struct connection *connection, struct error *error);
 
+#define LOG_DAY_US (INT64_C(24) * 3600 * 1000000)
+
 /* Fills the groups. */
 MUST_USE enum status log_query_survey(struct log_query *query, struct connection *connection, struct error *error);
 /* Replaces blocks [first, first + count), all of one level above minutes, by finer ones. */
 MUST_USE enum status log_query_refine(struct log_query *query, struct connection *connection, struct log_group *group,
                                       size_t first, size_t count, struct error *error);
+/* Takes the next `days` days out of a block of level LOG_ROLLUP_TOTALS, which keeps the others. */
+MUST_USE enum status log_query_take_days(struct log_query *query, struct connection *connection,
+                                         struct log_group *group, size_t block, int64_t days, struct error *error);
 
 /* Up to max rows of the group out of blocks [first, first + count), after the query's key, the first `skip` left out.
  */

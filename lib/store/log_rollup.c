@@ -1,5 +1,6 @@
 #include "store/log_rollup.h"
 
+#define NIL "00000000-0000-0000-0000-000000000000"
 #define MARGIN "interval '2 seconds'"
 #define MINUTE_MS INT64_C(60000)
 #define HOUR_MS (60 * MINUTE_MS)
@@ -11,7 +12,7 @@ static const struct statement BEGIN_STATE = {
     "min(split_part(pg_get_expr(c.relpartbound, c.oid), '''', 2)::timestamptz) FROM pg_inherits i JOIN pg_class c "
     "ON c.oid = i.inhrelid WHERE i.inhparent = 'delivery_logs'::regclass "
     "AND pg_get_expr(c.relpartbound, c.oid) LIKE 'FOR VALUES FROM (''%'), date_trunc('day', now(), 'UTC')) "
-    "FROM generate_series(0, 2) level ON CONFLICT DO NOTHING"};
+    "FROM generate_series(0, 3) level ON CONFLICT DO NOTHING"};
 
 /* Locks the level. How far it may come: for minutes what is closed, for the others what the level below has come to,
  * which only grows. */
@@ -76,6 +77,23 @@ static const struct statement EVENTS_UP = {
     "WHERE level = " LOG_ROLLUP_EVENTS " + $3::int4 - 1 AND begins >= $1::timestamptz AND begins < $2::timestamptz "
     "GROUP BY workspace_id, event_type"};
 
+/* From the scope's last day in the month before this one. Days that were counted anew replace what was there. */
+static const struct statement TOTALS_FORGET = {"DELETE FROM log_totals WHERE begins >= $1::timestamptz "
+                                               "OR begins < " LOG_ROLLUP_FIRST_DAY};
+static const struct statement TOTALS_UP = {
+    "WITH day AS MATERIALIZED (SELECT workspace_id, coalesce(subscription_id, '" NIL "') AS subscription_id, "
+    "event_type, delivery_status, status_code, error_code, given_up, test, n FROM log_rollups "
+    "WHERE level = $3::int4 - 1 AND begins >= $1::timestamptz AND begins < $2::timestamptz), "
+    "scopes AS MATERIALIZED (SELECT DISTINCT workspace_id, subscription_id FROM day) "
+    "INSERT INTO log_totals (begins, " KEYS ", earlier, n) "
+    "SELECT $1, " KEYS ", sum(earlier)::int8, sum(n)::int8 FROM (SELECT " KEYS ", 0 AS earlier, n FROM day UNION ALL "
+    "SELECT t.* FROM scopes s CROSS JOIN LATERAL (SELECT max(l.begins) AS last FROM log_totals l "
+    "WHERE l.workspace_id = s.workspace_id AND l.subscription_id = s.subscription_id "
+    "AND l.begins >= date_trunc('month', $1, 'UTC') AND l.begins < $1) l CROSS JOIN LATERAL (SELECT " KEYS
+    ", earlier + n, 0 FROM log_totals t WHERE t.workspace_id = s.workspace_id "
+    "AND t.subscription_id = s.subscription_id AND t.begins = l.last OFFSET 0) t) all_kinds GROUP BY " KEYS
+    " ORDER BY " KEYS};
+
 static const struct statement ADD_DAY = {"SELECT log_rollups_add_day($1::timestamptz)"};
 static const struct statement ADVANCE = {"UPDATE log_rollup_state SET until = $2 WHERE level = $1::int4"};
 
@@ -117,18 +135,20 @@ static enum status take(struct connection *connection, enum log_rollup_level lev
 
 static enum status roll(struct connection *connection, enum log_rollup_level level, int64_t from_ms, int64_t to_ms,
                         struct error *error) {
+    static const struct statement *const STEPS[LOG_ROLLUP_LEVELS][3] = {
+        [LOG_ROLLUP_MINUTE] = {&ADD_DAY, &ROLL_MINUTES, &EVENTS_OF_MINUTES},
+        [LOG_ROLLUP_HOUR] = {&ADD_DAY, &ROLL_UP, &EVENTS_UP},
+        [LOG_ROLLUP_DAY] = {&ADD_DAY, &ROLL_UP, &EVENTS_UP},
+        [LOG_ROLLUP_TOTALS] = {&TOTALS_FORGET, &TOTALS_UP},
+    };
+    enum status status = STATUS_OK;
     struct params params;
     params_init(&params);
     params_timestamp(&params, from_ms);
-    enum status status = connection_run(connection, &ADD_DAY, &params, NULL, error);
     params_timestamp(&params, to_ms);
-    if (level != LOG_ROLLUP_MINUTE)
-        params_int4(&params, level);
-    bool minutes = level == LOG_ROLLUP_MINUTE;
-    if (status == STATUS_OK)
-        status = connection_run(connection, minutes ? &ROLL_MINUTES : &ROLL_UP, &params, NULL, error);
-    if (status == STATUS_OK)
-        status = connection_run(connection, minutes ? &EVENTS_OF_MINUTES : &EVENTS_UP, &params, NULL, error);
+    params_int4(&params, level);
+    for (size_t i = 0; i < 3 && STEPS[level][i] && status == STATUS_OK; i++)
+        status = connection_run(connection, STEPS[level][i], &params, NULL, error);
     params_reset(&params);
     params_int4(&params, level);
     params_timestamp(&params, to_ms);
@@ -180,7 +200,7 @@ enum status log_rollup_step(struct connection *connection, int minutes, int64_t 
     *ret_did = false;
     enum status status = begin_state(connection, error);
     /* The coarser level first: it is soon done, and what it has done shortens what is read. */
-    for (int level = LOG_ROLLUP_DAY; level >= LOG_ROLLUP_MINUTE && status == STATUS_OK && !*ret_did; level--)
+    for (int level = LOG_ROLLUP_TOTALS; level >= LOG_ROLLUP_MINUTE && status == STATUS_OK && !*ret_did; level--)
         status = step_level(connection, (enum log_rollup_level)level, minutes, ceiling_ms, ret_did, error);
     return status;
 }

@@ -16,7 +16,17 @@
 
 #include "db/connection.h"
 
-enum log_rollup_level { LOG_ROLLUP_MINUTE, LOG_ROLLUP_HOUR, LOG_ROLLUP_DAY, LOG_ROLLUP_LEVELS };
+/* LOG_ROLLUP_TOTALS: running totals of the days (table log_totals). A scope, which is a subscription or a whole
+ * workspace, has them for each day on which it has rows: of each kind, how many it had that day and how many in earlier
+ * days of that month, from the first day that was there then. So what it has from one day to another of the same month
+ * is the later one's sum less what is earlier than the first, however many days lie between. */
+enum log_rollup_level { LOG_ROLLUP_MINUTE, LOG_ROLLUP_HOUR, LOG_ROLLUP_DAY, LOG_ROLLUP_TOTALS, LOG_ROLLUP_LEVELS };
+
+/* The first day that has counts, as SQL; null: none has. Totals of days before it are those of days that have gone. */
+#define LOG_ROLLUP_FIRST_DAY                                                                                           \
+    "(SELECT to_date(right(min(c.relname::text), 8), 'YYYYMMDD')::timestamp AT TIME ZONE 'UTC' "                       \
+    "FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'log_rollups'::regclass "            \
+    "AND NOT i.inhdetachpending AND c.relname ~ '^log_rollups_[0-9]{8}$')"
 
 #define LOG_ROLLUP_MAX_MINUTES 60
 

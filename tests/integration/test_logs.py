@@ -55,11 +55,12 @@ def fill(db, rows):
 
 
 def make_rows(rng, count, days, workspaces, subscriptions):
-    """Bursts of rows that have one moment, as a flush writes them; some with microseconds; some minutes are full."""
+    """Bursts of rows that have one moment, as a flush writes them; some with microseconds; some minutes are full. Most are
+    of the last days; on some of the first ones a subscription has none."""
     now = datetime.now(timezone.utc)
     rows = []
     while len(rows) < count:
-        at = now - timedelta(seconds=rng.random() ** 2 * 86400 * days)
+        at = now - timedelta(seconds=rng.random() ** 5 * 86400 * days)
         at = at.replace(microsecond=rng.randrange(10 ** 6) if rng.random() < 0.3 else rng.randrange(1000) * 1000)
         rows += [random_row(rng, at, workspaces, subscriptions) for _ in range(rng.choice([1, 1, 1, 2, 30, 400]))]
     rows.sort(key=lambda row: row[0])
@@ -171,29 +172,29 @@ def walk(api, path, query, most=10 ** 9):
 
 @pytest.fixture
 def filled(installation):
-    """60,000 rows of four days and three workspaces."""
+    """60,000 rows of 34 days, so of two months at least, and three workspaces."""
     rng = random.Random(20)
     workspaces = ["w1", "w2", "w3"]
     subscriptions = {name: [uuid.UUID(installation.insert_subscription("https://example.com/", workspace=name))
                             for _ in range(4)] for name in workspaces}
-    make_days(installation.db, 4)
-    rows = make_rows(rng, 60000, 2.9, workspaces, subscriptions)
+    make_days(installation.db, 34)
+    rows = make_rows(rng, 60000, 33.9, workspaces, subscriptions)
     fill(installation.db, rows)
     return installation, Plain(rows), subscriptions, rng
 
 
 def rolled_up(installation):
     """Everything that is older than two minutes is counted."""
-    installation.db.wait("SELECT count(*) = 3 AND min(until) FILTER (WHERE level = 0) > now() - interval '2 minutes' AND "
+    installation.db.wait("SELECT count(*) = 4 AND min(until) FILTER (WHERE level = 0) > now() - interval '2 minutes' AND "
                          "min(until) FILTER (WHERE level = 1) >= date_trunc('hour', now() - interval '2 minutes') "
-                         "AND min(until) FILTER (WHERE level = 2) >= date_trunc('day', now() - interval '2 minutes', 'UTC') "
+                         "AND min(until) FILTER (WHERE level >= 2) >= date_trunc('day', now() - interval '2 minutes', 'UTC') "
                          "FROM log_rollup_state", deadline_s=90)
 
 
 def test_every_filter_order_and_page(filled):
     installation, plain, subscriptions, rng = filled
     check(installation, plain, "w1", subscriptions, rng, 40)  # nothing is counted yet
-    installation.dispatch()
+    installation.dispatch(RETENTION="60d")
     rolled_up(installation)
     assert installation.db.value("SELECT sum(n) FROM log_rollups WHERE level = 2 AND subscription_id IS NULL") > 10000
     for workspace, count in (("w1", 250), ("w2", 80), ("w3", 60)):
@@ -214,14 +215,39 @@ def test_every_filter_order_and_page(filled):
             assert [row["id"] for row in walk(installation.api_of("w2"), LOGS.format("w2"), query)] == ids, query
 
 
+def test_totals_when_days_go_and_when_all_is_counted_anew(filled):
+    """The first ten days go, as they do when their time is over; running totals go back to before."""
+    installation, plain, subscriptions, rng = filled
+    dispatch = installation.dispatch(RETENTION="60d")
+    rolled_up(installation)
+    first = datetime.now(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=34 - 10)
+    for table in ("delivery_logs", "log_rollups"):
+        for row in installation.db.rows(f"SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = '{table}'::regclass"):
+            if row["name"] < f"{table}_{first:%Y%m%d}":
+                installation.db.execute(f"DROP TABLE {row['name']}")
+    gone = [row for row in plain.rows if row["created_at"] < first]
+    plain.rows = plain.rows[len(gone):]
+    assert gone and installation.db.count("delivery_logs") == len(plain.rows)
+    assert installation.db.value("SELECT count(*) FROM log_totals WHERE begins < %s AND n > 0", first) > 0
+    for workspace in subscriptions:
+        check(installation, plain, workspace, subscriptions, rng, 40)
+    # As docs/logs.md says it, but without the totals: those that are made anew replace them.
+    installation.db.execute("BEGIN; LOCK log_rollup_state; TRUNCATE log_rollups, log_rollup_state; COMMIT")
+    check(installation, plain, "w1", subscriptions, rng, 10)
+    rolled_up(installation)
+    assert dispatch.running()
+    for workspace in subscriptions:
+        check(installation, plain, workspace, subscriptions, rng, 40)
+
+
 def test_two_processes_count_each_row_once_and_one_may_be_killed(filled):
     installation, plain, subscriptions, _ = filled
-    first, second = installation.dispatch(), installation.dispatch()
+    first, second = installation.dispatch(RETENTION="60d"), installation.dispatch(RETENTION="60d")
     installation.db.wait("SELECT count(*) > 100 FROM log_rollups")
     first.kill()
     second.kill()
-    installation.dispatch()
-    installation.dispatch()
+    installation.dispatch(RETENTION="60d")
+    installation.dispatch(RETENTION="60d")
     rolled_up(installation)
     until = installation.db.value("SELECT until FROM log_rollup_state WHERE level = 2")
     counted = installation.db.rows("SELECT workspace_id, subscription_id, sum(n)::int AS n FROM log_rollups "
@@ -461,7 +487,7 @@ def test_stats_are_those_of_the_log_counted_or_not(filled):
     own = [row for row in plain.rows if row["workspace_id"] == "w1"]
     for counted in (False, True):
         if counted:
-            installation.dispatch()
+            installation.dispatch(RETENTION="60d")
             rolled_up(installation)
         assert check_stats(installation, plain, {"unit": "day"}, own) > 20000
         assert check_stats(installation, plain, {}, own) > 1000

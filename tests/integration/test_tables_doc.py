@@ -13,8 +13,8 @@ OWN = {
     "jobs": {"position", "owner", "lease_until", "next_at", "tries"},
     "progress": {"last_key", "done"},
 }
-WANTED = ["delivery_logs", "log_rollups", "events", "rejected_events", "subscriptions", "schedule", "batch_members",
-          "batches", "health", "outbox", "mails",
+WANTED = ["delivery_logs", "log_rollups", "log_totals", "events", "rejected_events", "subscriptions", "schedule",
+          "batch_members", "batches", "health", "outbox", "mails",
           "jobs", "export_chunks", "audit", "progress", "delivery_stats_minutely", "endpoint_health", "delivery_log_details"]
 SHORT = {"timestamp with time zone": "timestamptz"}
 

@@ -87,6 +87,67 @@ static void expect_exact(void) {
     }
 }
 
+/* The totals against the log, on each day that a scope has rows: how many of each kind, and how many earlier in its
+ * month. */
+static void expect_exact_totals(void) {
+    expect_sql(
+        "WITH scoped AS (SELECT date_trunc('day', created_at, 'UTC') AS day, workspace_id, scope AS subscription_id, "
+        "event_type, delivery_status, status_code, error_code, given_up, test, count(*) AS n FROM delivery_logs, "
+        "unnest(ARRAY[subscription_id, '00000000-0000-0000-0000-000000000000']) scope "
+        "WHERE created_at < (SELECT until FROM log_rollup_state WHERE level = 3) "
+        "GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9), "
+        "days AS (SELECT DISTINCT day AS begins, workspace_id, subscription_id FROM scoped), "
+        "real AS (SELECT d.begins, workspace_id, subscription_id, event_type, delivery_status, status_code, "
+        "error_code, given_up, test, coalesce(sum(n) FILTER (WHERE s.day < d.begins), 0)::bigint AS earlier, "
+        "coalesce(sum(n) FILTER (WHERE s.day = d.begins), 0)::bigint AS n FROM days d "
+        "JOIN scoped s USING (workspace_id, subscription_id) WHERE s.day <= d.begins "
+        "AND date_trunc('month', s.day, 'UTC') = date_trunc('month', d.begins, 'UTC') "
+        "GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9) "
+        "SELECT (SELECT count(*) FROM (TABLE real EXCEPT ALL TABLE log_totals) a) || '/' || "
+        "(SELECT count(*) FROM (TABLE log_totals EXCEPT ALL TABLE real) b)",
+        "0/0");
+}
+
+static void test_totals_run_from_month_to_month(void **state) {
+    (void)state;
+    prepare();
+    exec_sql("CREATE TABLE delivery_logs_older PARTITION OF delivery_logs FOR VALUES FROM ('2024-02-26 00:00:00+00') "
+             "TO ('" FIRST "')");
+    add_rows("2024-02-26 00:00:00+00", "86400", 300);
+    add_rows("2024-02-28 00:00:00+00", "259200", 300);
+    add_rows("2024-03-03 00:00:00+00", "1000", 5); /* of some subscriptions */
+    add_rows("2024-03-05 00:00:00+00", "432000", 500);
+    set_clock("2024-03-09 00:00:03+00");
+    roll_all();
+    expect_sql("SELECT until FROM log_rollup_state WHERE level = 3", "2024-03-09 00:00:00+00");
+    expect_sql("SELECT count(*) > 500 AND count(*) FILTER (WHERE begins = '2024-03-03 00:00:00+00' AND n > 0) < 30 "
+               "FROM log_totals",
+               "t");
+    expect_exact_totals();
+    set_clock("2024-03-10 12:00:00+00");
+    roll_all();
+    expect_exact_totals();
+
+    /* All anew, as an operator does it who doesn't know of the totals. */
+    exec_sql("TRUNCATE log_rollups, log_rollup_state");
+    roll_all();
+    expect_exact_totals();
+
+    /* Days that have gone take their totals along; later days count on from where they were. */
+    exec_sql("DROP TABLE log_rollups_20240226, log_rollups_20240227, log_rollups_20240228, log_rollups_20240229, "
+             "log_rollups_20240301, log_rollups_20240302");
+    set_clock("2024-03-11 00:00:03+00");
+    add_rows("2024-03-10 13:00:00+00", "1000", 100);
+    roll_all();
+    expect_sql("SELECT min(begins) FROM log_totals", "2024-03-03 00:00:00+00");
+    expect_sql(
+        "SELECT bool_and(n) FROM (SELECT (SELECT sum(earlier + t.n) FROM log_totals t WHERE begins = "
+        "'2024-03-10 00:00:00+00' AND subscription_id = '00000000-0000-0000-0000-000000000000' AND workspace_id = w) "
+        "= (SELECT count(*) FROM delivery_logs WHERE created_at >= '2024-03-01 00:00:00+00' "
+        "AND workspace_id = w) AS n FROM unnest(ARRAY['w0', 'w1', 'w2']) w) q",
+        "t");
+}
+
 static void test_counts_are_those_of_the_log(void **state) {
     (void)state;
     prepare();
@@ -95,7 +156,7 @@ static void test_counts_are_those_of_the_log(void **state) {
     set_clock("2024-03-12 00:00:02.5+00");
     roll_all();
     expect_sql("SELECT string_agg(until::text, ',' ORDER BY level) FROM log_rollup_state",
-               "2024-03-12 00:00:00+00,2024-03-12 00:00:00+00,2024-03-12 00:00:00+00");
+               "2024-03-12 00:00:00+00,2024-03-12 00:00:00+00,2024-03-12 00:00:00+00,2024-03-12 00:00:00+00");
     expect_sql("SELECT sum(n) FROM log_rollups WHERE level = 2 AND subscription_id IS NULL", "23000");
     expect_exact();
 }
@@ -222,9 +283,13 @@ static void test_one_at_a_time_and_whole(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        STORE_TEST(test_counts_are_those_of_the_log),        STORE_TEST(test_events_are_counted_by_workspace_and_type),
-        STORE_TEST(test_a_minute_waits_until_it_is_closed),  STORE_TEST(test_open_transactions_hold_their_minute_open),
-        STORE_TEST(test_the_end_of_the_last_day_stays_open), STORE_TEST(test_one_at_a_time_and_whole),
+        STORE_TEST(test_totals_run_from_month_to_month),
+        STORE_TEST(test_counts_are_those_of_the_log),
+        STORE_TEST(test_events_are_counted_by_workspace_and_type),
+        STORE_TEST(test_a_minute_waits_until_it_is_closed),
+        STORE_TEST(test_open_transactions_hold_their_minute_open),
+        STORE_TEST(test_the_end_of_the_last_day_stays_open),
+        STORE_TEST(test_one_at_a_time_and_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
