@@ -8,6 +8,7 @@
 #define TEXTS_MAX_BYTES (64 * 1024)
 #define FEW_ROWS 300 /* are cheaper than one more question */
 #define BLOCKS_AT_ONCE 256
+#define BY_INDEX_MAX_ROWS 1000
 
 static struct span keep(struct buffer *texts, struct span text) {
     if (!text.data)
@@ -164,6 +165,27 @@ static void start_after(struct log_query *query, const struct log_place *place) 
     pass_by_key(query, &query->groups[query->group]);
 }
 
+static bool is_one_code(const struct log_filter *filter) {
+    return filter->status_low && filter->status_low == filter->status_high;
+}
+
+/* Whether an index finds all rows at once and not many others: those of an event, or few that have one thing in common
+ * that is rare among all. */
+static bool is_by_index(const struct log_query *query, int64_t total) {
+    const struct log_filter *filter = &query->filter;
+    bool cancelled = span_is(filter->delivery_status, "cancelled");
+    int things = is_one_code(filter) + (filter->error_code.data != NULL) + (filter->given_up == 1) + cancelled;
+    if (total > BY_INDEX_MAX_ROWS || filter->event_id.data)
+        return total <= BY_INDEX_MAX_ROWS;
+    if (query->settings.order == LOG_BY_TIME || filter->subscription_id || filter->event_type.data ||
+        (filter->delivery_status.data && !cancelled) || filter->test == 0)
+        return false;
+    for (size_t i = 0; i < query->group_count; i++)
+        if (query->groups[i].successes && filter->test != 1)
+            return false;
+    return things + (filter->test == 1) == 1 && (is_one_code(filter) || !filter->status_low);
+}
+
 enum status log_query_count(struct log_query *query, struct connection *connection, int64_t *ret_total,
                             struct error *error) {
     int64_t total = 0;
@@ -176,6 +198,7 @@ enum status log_query_count(struct log_query *query, struct connection *connecti
     if (query->settings.after)
         start_after(query, query->settings.after);
     query->settings.after = NULL; /* the caller's */
+    query->by_index = is_by_index(query, total);
     *ret_total = total;
     return STATUS_OK;
 }
@@ -206,17 +229,24 @@ static size_t covering(const struct log_query *query, const struct log_group *gr
     return count;
 }
 
-/* What the index that serves the filter has of the stretch. */
+/* What the index that serves the group has of the stretch. */
 static int64_t looked_at(const struct log_query *query, const struct log_group *group, const struct log_block *block) {
-    const struct log_filter *filter = &query->filter;
-    if (filter->test == 1)
+    bool status_null = false;
+    struct log_filter filter = log_query_group_filter(query, group, &status_null);
+    if (filter.test == 1)
         return block->n;
-    if (group->successes || filter->subscription_id)
+    if (group->successes || filter.subscription_id)
         return block->all;
-    bool one_code = filter->status_low && filter->status_low == filter->status_high;
-    bool indexed =
-        one_code || filter->error_code.data || filter->given_up == 1 || span_is(filter->delivery_status, "cancelled");
+    bool indexed = is_one_code(&filter) || filter.error_code.data || filter.given_up == 1 ||
+                   span_is(filter.delivery_status, "cancelled");
     return indexed ? block->coded : block->failures;
+}
+
+/* How many counts a stretch has at the next finer level, going by those that were seen. */
+static int64_t finer_counts(const struct log_query *query, const struct log_block *block) {
+    int64_t stretches = block->level == LOG_ROLLUP_DAY ? 24 : 60, seen = query->stretches[block->level - 1];
+    int64_t counts = seen ? query->kinds[block->level - 1] * stretches / seen : block->kinds * stretches;
+    return counts < block->all ? counts : block->all;
 }
 
 /* How many days of such a stretch have the wanted rows, if they lie evenly; and where they don't, soon all of them. */
@@ -234,9 +264,7 @@ static bool is_too_coarse(const struct log_query *query, const struct log_group 
                           int64_t wanted) {
     if (block->level <= LOG_ROLLUP_MINUTE || block->level == LOG_ROLLUP_TOTALS)
         return block->level == LOG_ROLLUP_TOTALS;
-    int64_t passed = looked_at(query, group, block);
-    int64_t finer = block->kinds * (block->level == LOG_ROLLUP_DAY ? 24 : 60);
-    finer = finer < block->all ? finer : block->all;
+    int64_t passed = looked_at(query, group, block), finer = finer_counts(query, block);
     if (block->n > wanted)
         passed = (int64_t)((double)passed * (double)wanted / (double)block->n);
     return passed > FEW_ROWS && passed > finer + finer / 2;
@@ -272,53 +300,43 @@ static enum status prepare(struct log_query *query, struct connection *connectio
     }
 }
 
-/* After rows were read out of `count` stretches. Fewer than were asked for: these have no more. */
-static void advance(struct log_query *query, struct log_group *group, size_t count, struct result *rows, int max) {
+/* After fewer rows than were asked for, or the last of them. */
+static void advance(struct log_query *query, struct result *rows) {
     int read = result_rows(rows);
     query->skip = 0;
     query->left -= query->left == INT64_MAX ? 0 : read;
-    if (read < max) {
-        query->block += count;
-        return;
-    }
+}
+
+static void go_on_after(struct log_query *query, struct log_group *group, const struct result *rows) {
     struct log_query_row last;
-    log_query_row_read(rows, read - 1, &last);
+    log_query_row_read(rows, result_rows(rows) - 1, &last);
     query->has_key = true;
     query->key_at_us = last.created_at_us;
     query->key_id = last.id;
     pass_by_key(query, group);
 }
 
-enum status log_query_next(struct log_query *query, struct connection *connection, int max, struct result **ret_rows,
-                           struct error *error) {
-    *ret_rows = NULL;
-    while (query->group < query->group_count && query->left > 0) {
-        struct log_group *group = &query->groups[query->group];
-        int wanted = query->left < max ? (int)query->left : max;
-        size_t count = 0;
-        struct result *rows = NULL;
-        enum status status = prepare(query, connection, group, wanted, &count, error);
-        if (status == STATUS_OK && count > 0)
-            status = log_query_plan_each(connection, error);
-        if (status == STATUS_OK && count > 0)
-            status = log_query_read(query, connection, group, query->block, count, query->skip, wanted, &rows, error);
-        if (status == STATUS_OK && count > 0)
-            status = log_query_plan_once(connection, error);
-        if (status != STATUS_OK) {
-            result_free(&rows);
-            return status;
-        }
-        if (count == 0) {
-            next_group(query);
-            continue;
-        }
-        advance(query, group, count, rows, wanted);
-        if (result_rows(rows) > 0) {
-            *ret_rows = rows;
-            return STATUS_OK;
-        }
-        result_free(&rows);
+/* Out of the group's next stretches. *ret_rows NULL: it has no more. */
+static enum status read_stretches(struct log_query *query, struct connection *connection, struct log_group *group,
+                                  int wanted, struct result **ret_rows, struct error *error) {
+    size_t count = 0;
+    enum status status = prepare(query, connection, group, wanted, &count, error);
+    if (status != STATUS_OK || count == 0)
+        return status;
+    status = log_query_plan_each(connection, error);
+    if (status == STATUS_OK)
+        status = log_query_read(query, connection, group, query->block, count, query->skip, wanted, ret_rows, error);
+    if (status == STATUS_OK)
+        status = log_query_plan_once(connection, error);
+    if (status != STATUS_OK) {
+        result_free(ret_rows);
+        return status;
     }
+    advance(query, *ret_rows);
+    if (result_rows(*ret_rows) < wanted)
+        query->block += count;
+    else
+        go_on_after(query, group, *ret_rows);
     return STATUS_OK;
 }
 
@@ -336,4 +354,43 @@ void log_query_place(const struct log_query *query, const struct log_query_row *
     }
     if (!ret_place->null)
         memcpy(ret_place->value, value.data, value.len < LOG_VALUE_MAX_BYTES ? value.len : LOG_VALUE_MAX_BYTES);
+}
+
+/* Out of whatever groups are left. *ret_rows NULL: there are no more. */
+static enum status read_groups(struct log_query *query, struct connection *connection, int wanted,
+                               struct result **ret_rows, struct error *error) {
+    struct log_query_row last;
+    struct log_place place;
+    enum status status = log_query_read_groups(query, connection, query->skip, wanted, ret_rows, error);
+    if (status != STATUS_OK)
+        return status;
+    int read = result_rows(*ret_rows);
+    advance(query, *ret_rows);
+    if (read < wanted) {
+        query->group = query->group_count;
+        return STATUS_OK;
+    }
+    log_query_row_read(*ret_rows, read - 1, &last);
+    log_query_place(query, &last, &place);
+    while (!is_same(query, &query->groups[query->group], &place))
+        next_group(query);
+    go_on_after(query, &query->groups[query->group], *ret_rows);
+    return STATUS_OK;
+}
+
+enum status log_query_next(struct log_query *query, struct connection *connection, int max, struct result **ret_rows,
+                           struct error *error) {
+    *ret_rows = NULL;
+    while (query->group < query->group_count && query->left > 0) {
+        struct log_group *group = &query->groups[query->group];
+        int wanted = query->left < max ? (int)query->left : max;
+        enum status status = query->by_index ? read_groups(query, connection, wanted, ret_rows, error)
+                                             : read_stretches(query, connection, group, wanted, ret_rows, error);
+        if (status != STATUS_OK || (*ret_rows && result_rows(*ret_rows) > 0))
+            return status;
+        if (!*ret_rows)
+            next_group(query);
+        result_free(ret_rows);
+    }
+    return STATUS_OK;
 }

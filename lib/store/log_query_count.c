@@ -157,18 +157,25 @@ static void add_block(struct log_group *group, const struct log_block *block) {
     group->n += block->n;
 }
 
-/* $11: what is ordered by. */
-#define VALUE "CASE $11::int4 WHEN 1 THEN event_type WHEN 2 THEN delivery_status WHEN 3 THEN status_code::text END"
+/* $11: what is ordered by, $12 and $13: from, until. */
+#define COUNT_IN_LOG(condition)                                                                                        \
+    "SELECT " LOG_VALUE("$11") ", count(*), bool_or(delivery_status = 'success') FROM delivery_logs WHERE " condition  \
+                               "AND " LOG_FITS                                                                         \
+                               "AND created_at >= $12::timestamptz AND created_at < $13::timestamptz GROUP BY 1"
+#define OF_EVENT                                                                                                       \
+    "event_id = $14::text AND ($15::uuid IS NULL OR batch_id = $15) AND ($10::uuid IS NULL OR subscription_id = $10) "
 
-#define COUNT_IN_LOG(scope)                                                                                            \
-    "SELECT " VALUE ", count(*), bool_or(delivery_status = 'success') FROM delivery_logs WHERE " scope "AND " LOG_FITS \
-    "AND ($14::text IS NULL OR event_id = $14) AND ($15::uuid IS NULL OR batch_id = $15) "                             \
-    "AND created_at >= $12::timestamptz AND created_at < $13::timestamptz GROUP BY 1"
+/* What is not counted yet is seconds to minutes old, as long as counting keeps up: then its time leads to it, and it is
+ * not worth a plan of its own. */
+#define SHORT_US (10 * MINUTE_US)
 
 static enum status count_in_log(struct log_query *query, struct connection *connection, const struct segment *segment,
                                 struct error *error) {
-    static const struct statement OF_WORKSPACE = {COUNT_IN_LOG(LOG_OF_WORKSPACE)};
-    static const struct statement OF_SUBSCRIPTION = {COUNT_IN_LOG(LOG_OF_SUBSCRIPTION)};
+    static const struct statement WORKSPACE = {COUNT_IN_LOG(LOG_OF_WORKSPACE)};
+    static const struct statement SUBSCRIPTION = {COUNT_IN_LOG(LOG_OF_SUBSCRIPTION)};
+    static const struct statement EVENT = {COUNT_IN_LOG(LOG_OF_WORKSPACE "AND " OF_EVENT)};
+    bool event = query->filter.event_id.data, planned = !event && segment->until_us - segment->from_us > SHORT_US;
+    const struct statement *statement = event ? &EVENT : query->filter.subscription_id ? &SUBSCRIPTION : &WORKSPACE;
     struct params params;
     struct result *rows = NULL;
     params_init(&params);
@@ -176,13 +183,17 @@ static enum status count_in_log(struct log_query *query, struct connection *conn
     params_int4(&params, (int)query->settings.order);
     params_timestamp_us(&params, segment->from_us);
     params_timestamp_us(&params, segment->until_us);
-    params_text(&params, query->filter.event_id);
-    if (query->filter.batch_id)
+    if (event)
+        params_text(&params, query->filter.event_id);
+    if (event && query->filter.batch_id)
         params_uuid(&params, query->filter.batch_id);
-    else
+    else if (event)
         params_null(&params, PARAM_UUID);
-    enum status status = connection_run(connection, query->filter.subscription_id ? &OF_SUBSCRIPTION : &OF_WORKSPACE,
-                                        &params, &rows, error);
+    enum status status = planned ? log_query_plan_each(connection, error) : STATUS_OK;
+    if (status == STATUS_OK)
+        status = connection_run(connection, statement, &params, &rows, error);
+    if (status == STATUS_OK && planned)
+        status = log_query_plan_once(connection, error);
     params_deinit(&params);
     for (int i = 0; status == STATUS_OK && i < result_rows(rows); i++) {
         if (result_int(rows, i, 1) == 0)
@@ -200,15 +211,17 @@ static enum status count_in_log(struct log_query *query, struct connection *conn
 
 /* What of a row is asked more than once is told once. */
 #define TOLD                                                                                                           \
-    VALUE " AS value, delivery_status = 'success' AS succeeded, (" LOG_FITS ") AS fits, "                              \
-          "($4::text IS NULL OR error_code = $4) AND ($5::int4 IS NULL OR status_code >= $5) "                         \
-          "AND ($6::int4 IS NULL OR status_code <= $6) AND ($7::bool IS NOT TRUE OR given_up) "                        \
-          "AND ($3::text IS DISTINCT FROM 'cancelled' OR delivery_status = 'cancelled') AS coded "
+    LOG_VALUE("$11")                                                                                                   \
+    "AS value, delivery_status = 'success' AS succeeded, (" LOG_FITS ") AS fits, "                                     \
+    "($4::text IS NULL OR error_code = $4) AND ($5::int4 IS NULL OR status_code >= $5) "                               \
+    "AND ($6::int4 IS NULL OR status_code <= $6) AND ($7::bool IS NOT TRUE OR given_up) "                              \
+    "AND ($3::text IS DISTINCT FROM 'cancelled' OR delivery_status = 'cancelled') AS coded "
 /* What fits in a stretch, whether some of it succeeded, and what there is besides. */
 #define COUNTS                                                                                                         \
     "coalesce(sum(n) FILTER (WHERE fits), 0)::int8, coalesce(sum(n) FILTER (WHERE fits AND succeeded), 0) > 0, "       \
     "(sum(sum(n)) OVER stretch)::int8, coalesce(sum(sum(n) FILTER (WHERE NOT succeeded)) OVER stretch, 0)::int8, "     \
-    "coalesce(sum(sum(n) FILTER (WHERE coded)) OVER stretch, 0)::int8, "                                               \
+    "coalesce(CASE WHEN $11 IN (2, 3) THEN sum(n) FILTER (WHERE coded) "                                               \
+    "ELSE sum(sum(n) FILTER (WHERE coded)) OVER stretch END, 0)::int8, "                                               \
     "(sum(count(*) FILTER (WHERE n > 0)) OVER stretch)::int8 "
 
 /* $12 to $14: the segments; the order is that of time. OFFSET 0 keeps the segments outside, so that each looks up its
@@ -296,8 +309,14 @@ static enum status count_in_advance(struct log_query *query, struct connection *
     struct result *rows = NULL;
     enum status status = run_counts(query, connection, &query->filter, false, (int)query->settings.order, segments,
                                     totals, &rows, error);
+    int64_t stretch_us = INT64_MIN;
     for (int i = 0; status == STATUS_OK && rows && i < result_rows(rows); i++) {
         struct log_block block = read_block(rows, i);
+        if (block.begins_us != stretch_us) {
+            stretch_us = block.begins_us;
+            query->kinds[block.level] += block.kinds;
+            query->stretches[block.level]++;
+        }
         if (block.n == 0)
             continue;
         struct log_group *group = find_group(query, result_text(rows, i, 0));
@@ -338,13 +357,9 @@ enum status log_query_survey(struct log_query *query, struct connection *connect
     enum status status = read_state(connection, &counted, error);
     if (status == STATUS_OK)
         cut_time(&segments, &query->filter, &counted);
-    if (status == STATUS_OK)
-        status = log_query_plan_each(connection, error);
     for (size_t i = 0; i < segments.count && status == STATUS_OK; i++)
         if (segments.all[i].level == LOG_UNCOUNTED)
             status = count_in_log(query, connection, &segments.all[i], error);
-    if (status == STATUS_OK)
-        status = log_query_plan_once(connection, error);
     if (status == STATUS_OK)
         status = count_in_advance(query, connection, &segments, false, error);
     if (status == STATUS_OK)

@@ -14,7 +14,7 @@ struct log_block {
     int64_t begins_us, ends_us;
     int64_t n;
     /* What a read or a refinement has to pass by, whatever fits: the scope's rows, those of failures, those with what
-     * of the filter has an index (codes, given up, cancelled), and of how many kinds they are. */
+     * of the group's filter has an index (codes, given up, cancelled), and of how many kinds they are. */
     int64_t all, failures, coded, kinds;
 };
 
@@ -35,8 +35,10 @@ struct log_query {
     struct uuid subscription_id, batch_id;
     struct buffer texts;
     bool newest_first; /* the walk within a group */
+    bool by_index;     /* without stretches: the rows are found by what they have in common */
     struct log_group *groups;
     size_t group_count, group_capacity;
+    int64_t kinds[LOG_ROLLUP_LEVELS], stretches[LOG_ROLLUP_LEVELS]; /* how many were seen */
 
     /* Where the walk is. */
     size_t group, block;
@@ -66,6 +68,10 @@ void log_query_fit_params(struct params *params, const struct log_filter *filter
 /* Where the counts have it. */
 #define LOG_ROLLUP_OF_WORKSPACE "workspace_id = $1::text AND subscription_id IS NULL "
 
+/* What is ordered by; `order` is the parameter with an enum log_order. */
+#define LOG_VALUE(order)                                                                                               \
+    "CASE " order "::int4 WHEN 1 THEN event_type WHEN 2 THEN delivery_status WHEN 3 THEN status_code::text END "
+
 /* How the next statements are planned. Of a time that is known, only few partitions matter: a plan of its own that sees
  * them is right. What goes by an index of all of them alike is planned once. */
 MUST_USE enum status log_query_plan_each(struct connection *connection, struct error *error);
@@ -87,5 +93,9 @@ MUST_USE enum status log_query_take_days(struct log_query *query, struct connect
 MUST_USE enum status log_query_read(const struct log_query *query, struct connection *connection,
                                     const struct log_group *group, size_t first, size_t count, int64_t skip, int max,
                                     struct result **ret_rows, struct error *error);
+
+/* The same of all groups from the query's on, whatever stretches their rows lie in. */
+MUST_USE enum status log_query_read_groups(const struct log_query *query, struct connection *connection, int64_t skip,
+                                           int max, struct result **ret_rows, struct error *error);
 
 #endif

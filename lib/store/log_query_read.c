@@ -13,11 +13,11 @@
 
 /* $11 and $12: from, until. $13 event id, $14 batch. $15 and $16: after which row. $17: failures only, which have an
  * index of their own. What is null or false is folded away before an index is chosen. */
-#define ROWS(scope, beyond)                                                                                            \
+#define FITTING(scope)                                                                                                 \
     scope "AND " LOG_FITS "AND created_at >= $11::timestamptz AND created_at < $12::timestamptz "                      \
-          "AND ($13::text IS NULL OR event_id = $13) AND ($14::uuid IS NULL OR batch_id = $14) "                       \
-          "AND ($15::timestamptz IS NULL OR (created_at, id) " beyond " ($15, $16::uuid)) "                            \
-          "AND (NOT $17::bool OR delivery_status <> 'success') "
+          "AND ($14::uuid IS NULL OR batch_id = $14) AND (NOT $17::bool OR delivery_status <> 'success') "
+#define AFTER(beyond) "($15::timestamptz IS NULL OR (created_at, id) " beyond " ($15, $16::uuid)) "
+#define ROWS(scope, beyond) FITTING(scope) "AND ($13::text IS NULL OR event_id = $13) AND " AFTER(beyond)
 
 /* $18: rows passed by, $19: rows wanted. */
 #define READ_RUN(scope, beyond, way)                                                                                   \
@@ -32,6 +32,19 @@
                        " LIMIT $18::int8 + $19::int4) l ORDER BY l.created_at " way ", l.id " way                      \
                        " OFFSET $18 LIMIT $19"
 
+/* $20: the groups' values, $21: the order. Rows after the place are those of later groups, and of the first one. */
+#define READ_GROUPS(condition, beyond, way)                                                                            \
+    "SELECT " COLUMNS " FROM (SELECT " COLUMNS ", array_position($20::text[], coalesce(" LOG_VALUE(                    \
+        "$21") ", '')) "                                                                                               \
+               "AS place FROM delivery_logs WHERE " FITTING(                                                           \
+                   LOG_OF_WORKSPACE) "AND " condition " OFFSET 0) l "                                                  \
+                                     "WHERE place > 1 OR (place = 1 AND " AFTER(                                       \
+                                         beyond) ") "                                                                  \
+                                                 "ORDER BY place, created_at " way ", id " way                         \
+                                                 " OFFSET $18::int8 LIMIT $19::int4"
+#define OF_EVENT "event_id = $13::text AND ($10::uuid IS NULL OR subscription_id = $10)"
+#define OF_NO_EVENT "$13::text IS NULL AND $10::uuid IS NULL"
+
 static const struct statement RUN[2][2] = {
     {{READ_RUN(LOG_OF_WORKSPACE, ">", "ASC")}, {READ_RUN(LOG_OF_WORKSPACE, "<", "DESC")}},
     {{READ_RUN(LOG_OF_SUBSCRIPTION, ">", "ASC")}, {READ_RUN(LOG_OF_SUBSCRIPTION, "<", "DESC")}},
@@ -39,6 +52,11 @@ static const struct statement RUN[2][2] = {
 static const struct statement RUNS[2][2] = {
     {{READ_RUNS(LOG_OF_WORKSPACE, ">", "ASC")}, {READ_RUNS(LOG_OF_WORKSPACE, "<", "DESC")}},
     {{READ_RUNS(LOG_OF_SUBSCRIPTION, ">", "ASC")}, {READ_RUNS(LOG_OF_SUBSCRIPTION, "<", "DESC")}},
+};
+
+static const struct statement GROUPS[2][2] = {
+    {{READ_GROUPS(OF_NO_EVENT, ">", "ASC")}, {READ_GROUPS(OF_NO_EVENT, "<", "DESC")}},
+    {{READ_GROUPS(OF_EVENT, ">", "ASC")}, {READ_GROUPS(OF_EVENT, "<", "DESC")}},
 };
 
 void log_query_fit_params(struct params *params, const struct log_filter *filter, bool status_null) {
@@ -100,16 +118,14 @@ static void make_runs(struct runs *runs, const struct log_block *blocks, size_t 
     end_run(runs, from_us, until_us);
 }
 
-static void row_params(struct params *params, const struct log_query *query, const struct log_group *group,
-                       const struct runs *runs) {
-    bool status_null = false;
-    struct log_filter filter = log_query_group_filter(query, group, &status_null);
-    log_query_fit_params(params, &filter, status_null);
+static void row_params(struct params *params, const struct log_query *query, const struct log_filter *filter,
+                       bool status_null, bool successes, const struct runs *runs) {
+    log_query_fit_params(params, filter, status_null);
     params_timestamp_us(params, runs->from_us);
     params_timestamp_us(params, runs->until_us);
-    params_text(params, filter.event_id);
-    if (filter.batch_id)
-        params_uuid(params, filter.batch_id);
+    params_text(params, filter->event_id);
+    if (filter->batch_id)
+        params_uuid(params, filter->batch_id);
     else
         params_null(params, PARAM_UUID);
     if (query->has_key) {
@@ -119,7 +135,7 @@ static void row_params(struct params *params, const struct log_query *query, con
         params_null(params, PARAM_TIMESTAMP);
         params_null(params, PARAM_UUID);
     }
-    params_bool(params, !group->successes);
+    params_bool(params, !successes);
 }
 
 enum status log_query_read(const struct log_query *query, struct connection *connection, const struct log_group *group,
@@ -127,12 +143,13 @@ enum status log_query_read(const struct log_query *query, struct connection *con
                            struct error *error) {
     struct params params;
     struct runs runs = {.from_us = INT64_MAX, .until_us = INT64_MIN};
-    bool scope = query->filter.subscription_id != NULL, way = query->newest_first;
+    bool scope = query->filter.subscription_id != NULL, way = query->newest_first, status_null = false;
+    struct log_filter filter = log_query_group_filter(query, group, &status_null);
     array_init(&runs.froms, PARAM_TIMESTAMP, ARRAY_MAX_BYTES);
     array_init(&runs.untils, PARAM_TIMESTAMP, ARRAY_MAX_BYTES);
     make_runs(&runs, group->blocks + first, count);
     params_init(&params);
-    row_params(&params, query, group, &runs);
+    row_params(&params, query, &filter, status_null, group->successes, &runs);
     params_int8(&params, skip);
     params_int4(&params, max);
     if (runs.count > 1) {
@@ -144,6 +161,39 @@ enum status log_query_read(const struct log_query *query, struct connection *con
     params_deinit(&params);
     array_deinit(&runs.froms);
     array_deinit(&runs.untils);
+    return status;
+}
+
+enum status log_query_read_groups(const struct log_query *query, struct connection *connection, int64_t skip, int max,
+                                  struct result **ret_rows, struct error *error) {
+    bool event = query->filter.event_id.data, successes = false;
+    struct runs runs = {.from_us = INT64_MAX, .until_us = INT64_MIN};
+    struct param_array values;
+    struct params params;
+    array_init(&values, PARAM_TEXT, ARRAY_MAX_BYTES);
+    for (size_t i = query->group; i < query->group_count; i++) {
+        const struct log_group *group = &query->groups[i];
+        array_text(&values, group->null ? SPAN_LITERAL("") : span_of(group->value));
+        successes |= group->successes;
+        for (size_t b = 0; b < group->count; b++) {
+            const struct log_block *block = &group->blocks[b];
+            runs.from_us = block->begins_us < runs.from_us ? block->begins_us : runs.from_us;
+            runs.until_us = block->ends_us > runs.until_us ? block->ends_us : runs.until_us;
+        }
+    }
+    params_init(&params);
+    row_params(&params, query, &query->filter, false, successes, &runs);
+    params_int8(&params, skip);
+    params_int4(&params, max);
+    params_array(&params, &values);
+    params_int4(&params, (int)query->settings.order);
+    enum status status = event ? STATUS_OK : log_query_plan_each(connection, error);
+    if (status == STATUS_OK)
+        status = connection_run(connection, &GROUPS[event][query->newest_first], &params, ret_rows, error);
+    if (status == STATUS_OK && !event)
+        status = log_query_plan_once(connection, error);
+    params_deinit(&params);
+    array_deinit(&values);
     return status;
 }
 
