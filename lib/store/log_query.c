@@ -169,21 +169,27 @@ static bool is_one_code(const struct log_filter *filter) {
     return filter->status_low && filter->status_low == filter->status_high;
 }
 
-/* Whether an index finds all rows at once and not many others: those of an event, or few that have one thing in common
- * that is rare among all. */
-static bool is_by_index(const struct log_query *query, int64_t total) {
+/* Those of an event, or those that one thing alone is asked of; but the codes of successes have no index. */
+static enum log_index index_for(const struct log_query *query, int64_t total) {
     const struct log_filter *filter = &query->filter;
-    bool cancelled = span_is(filter->delivery_status, "cancelled");
-    int things = is_one_code(filter) + (filter->error_code.data != NULL) + (filter->given_up == 1) + cancelled;
+    enum log_index found = LOG_BY_STRETCH;
+    int things = 0;
     if (total > BY_INDEX_MAX_ROWS || filter->event_id.data)
-        return total <= BY_INDEX_MAX_ROWS;
-    if (query->settings.order == LOG_BY_TIME || filter->subscription_id || filter->event_type.data ||
-        (filter->delivery_status.data && !cancelled) || filter->test == 0)
-        return false;
+        return total > BY_INDEX_MAX_ROWS ? LOG_BY_STRETCH : LOG_OF_EVENT;
+    const bool asked[LOG_INDEXES] = {
+        [LOG_OF_CODE] = is_one_code(filter),    [LOG_OF_ERROR] = filter->error_code.data,
+        [LOG_GIVEN_UP] = filter->given_up == 1, [LOG_CANCELLED] = span_is(filter->delivery_status, "cancelled"),
+        [LOG_TESTS] = filter->test == 1,
+    };
+    for (int i = 0; i < LOG_INDEXES; i++) {
+        found = asked[i] ? (enum log_index)i : found;
+        things += asked[i];
+    }
+    bool more = filter->subscription_id || filter->event_type.data || filter->test == 0 || filter->given_up == 0 ||
+                (filter->status_low && !asked[LOG_OF_CODE]) || (filter->delivery_status.data && !asked[LOG_CANCELLED]);
     for (size_t i = 0; i < query->group_count; i++)
-        if (query->groups[i].successes && filter->test != 1)
-            return false;
-    return things + (filter->test == 1) == 1 && (is_one_code(filter) || !filter->status_low);
+        more |= query->groups[i].successes && found == LOG_OF_CODE;
+    return things == 1 && !more ? found : LOG_BY_STRETCH;
 }
 
 enum status log_query_count(struct log_query *query, struct connection *connection, int64_t *ret_total,
@@ -198,7 +204,7 @@ enum status log_query_count(struct log_query *query, struct connection *connecti
     if (query->settings.after)
         start_after(query, query->settings.after);
     query->settings.after = NULL; /* the caller's */
-    query->by_index = is_by_index(query, total);
+    query->index = index_for(query, total);
     *ret_total = total;
     return STATUS_OK;
 }
@@ -384,8 +390,9 @@ enum status log_query_next(struct log_query *query, struct connection *connectio
     while (query->group < query->group_count && query->left > 0) {
         struct log_group *group = &query->groups[query->group];
         int wanted = query->left < max ? (int)query->left : max;
-        enum status status = query->by_index ? read_groups(query, connection, wanted, ret_rows, error)
-                                             : read_stretches(query, connection, group, wanted, ret_rows, error);
+        enum status status = query->index == LOG_BY_STRETCH
+                                 ? read_stretches(query, connection, group, wanted, ret_rows, error)
+                                 : read_groups(query, connection, wanted, ret_rows, error);
         if (status != STATUS_OK || (*ret_rows && result_rows(*ret_rows) > 0))
             return status;
         if (!*ret_rows)

@@ -29,13 +29,25 @@ struct log_group {
     size_t count, capacity;
 };
 
+/* What few rows have in common, by which an index finds them at once; then stretches don't matter. */
+enum log_index {
+    LOG_BY_STRETCH,
+    LOG_OF_EVENT,
+    LOG_OF_CODE,
+    LOG_OF_ERROR,
+    LOG_GIVEN_UP,
+    LOG_CANCELLED,
+    LOG_TESTS,
+    LOG_INDEXES
+};
+
 struct log_query {
     struct log_query_settings settings;
     struct log_filter filter; /* of the copies below */
     struct uuid subscription_id, batch_id;
     struct buffer texts;
     bool newest_first; /* the walk within a group */
-    bool by_index;     /* without stretches: the rows are found by what they have in common */
+    enum log_index index;
     struct log_group *groups;
     size_t group_count, group_capacity;
     int64_t kinds[LOG_ROLLUP_LEVELS], stretches[LOG_ROLLUP_LEVELS]; /* how many were seen */
@@ -94,7 +106,7 @@ MUST_USE enum status log_query_read(const struct log_query *query, struct connec
                                     const struct log_group *group, size_t first, size_t count, int64_t skip, int max,
                                     struct result **ret_rows, struct error *error);
 
-/* The same of all groups from the query's on, whatever stretches their rows lie in. */
+/* By the query's index: the same of all groups from the query's on. */
 MUST_USE enum status log_query_read_groups(const struct log_query *query, struct connection *connection, int64_t skip,
                                            int max, struct result **ret_rows, struct error *error);
 

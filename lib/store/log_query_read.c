@@ -42,9 +42,6 @@
                                          beyond) ") "                                                                  \
                                                  "ORDER BY place, created_at " way ", id " way                         \
                                                  " OFFSET $18::int8 LIMIT $19::int4"
-#define OF_EVENT "event_id = $13::text AND ($10::uuid IS NULL OR subscription_id = $10)"
-#define OF_NO_EVENT "$13::text IS NULL AND $10::uuid IS NULL"
-
 static const struct statement RUN[2][2] = {
     {{READ_RUN(LOG_OF_WORKSPACE, ">", "ASC")}, {READ_RUN(LOG_OF_WORKSPACE, "<", "DESC")}},
     {{READ_RUN(LOG_OF_SUBSCRIPTION, ">", "ASC")}, {READ_RUN(LOG_OF_SUBSCRIPTION, "<", "DESC")}},
@@ -54,9 +51,20 @@ static const struct statement RUNS[2][2] = {
     {{READ_RUNS(LOG_OF_SUBSCRIPTION, ">", "ASC")}, {READ_RUNS(LOG_OF_SUBSCRIPTION, "<", "DESC")}},
 };
 
-static const struct statement GROUPS[2][2] = {
-    {{READ_GROUPS(OF_NO_EVENT, ">", "ASC")}, {READ_GROUPS(OF_NO_EVENT, "<", "DESC")}},
-    {{READ_GROUPS(OF_EVENT, ">", "ASC")}, {READ_GROUPS(OF_EVENT, "<", "DESC")}},
+#define READ_GROUPS_BY(condition)                                                                                      \
+    {                                                                                                                  \
+        {READ_GROUPS(condition, ">", "ASC")}, {                                                                        \
+            READ_GROUPS(condition, "<", "DESC")                                                                        \
+        }                                                                                                              \
+    }
+/* Each names what its index is of, so that one plan for all its values uses it. */
+static const struct statement GROUPS[LOG_INDEXES][2] = {
+    [LOG_OF_EVENT] = READ_GROUPS_BY("event_id = $13::text AND ($10::uuid IS NULL OR subscription_id = $10)"),
+    [LOG_OF_CODE] = READ_GROUPS_BY("status_code = $5 AND delivery_status <> 'success'"),
+    [LOG_OF_ERROR] = READ_GROUPS_BY("error_code = $4 AND delivery_status <> 'success'"),
+    [LOG_GIVEN_UP] = READ_GROUPS_BY("given_up"),
+    [LOG_CANCELLED] = READ_GROUPS_BY("delivery_status = 'cancelled'"),
+    [LOG_TESTS] = READ_GROUPS_BY("test"),
 };
 
 void log_query_fit_params(struct params *params, const struct log_filter *filter, bool status_null) {
@@ -166,7 +174,6 @@ enum status log_query_read(const struct log_query *query, struct connection *con
 
 enum status log_query_read_groups(const struct log_query *query, struct connection *connection, int64_t skip, int max,
                                   struct result **ret_rows, struct error *error) {
-    bool event = query->filter.event_id.data, successes = false;
     struct runs runs = {.from_us = INT64_MAX, .until_us = INT64_MIN};
     struct param_array values;
     struct params params;
@@ -174,7 +181,6 @@ enum status log_query_read_groups(const struct log_query *query, struct connecti
     for (size_t i = query->group; i < query->group_count; i++) {
         const struct log_group *group = &query->groups[i];
         array_text(&values, group->null ? SPAN_LITERAL("") : span_of(group->value));
-        successes |= group->successes;
         for (size_t b = 0; b < group->count; b++) {
             const struct log_block *block = &group->blocks[b];
             runs.from_us = block->begins_us < runs.from_us ? block->begins_us : runs.from_us;
@@ -182,16 +188,13 @@ enum status log_query_read_groups(const struct log_query *query, struct connecti
         }
     }
     params_init(&params);
-    row_params(&params, query, &query->filter, false, successes, &runs);
+    row_params(&params, query, &query->filter, false, true, &runs);
     params_int8(&params, skip);
     params_int4(&params, max);
     params_array(&params, &values);
     params_int4(&params, (int)query->settings.order);
-    enum status status = event ? STATUS_OK : log_query_plan_each(connection, error);
-    if (status == STATUS_OK)
-        status = connection_run(connection, &GROUPS[event][query->newest_first], &params, ret_rows, error);
-    if (status == STATUS_OK && !event)
-        status = log_query_plan_once(connection, error);
+    enum status status =
+        connection_run(connection, &GROUPS[query->index][query->newest_first], &params, ret_rows, error);
     params_deinit(&params);
     array_deinit(&values);
     return status;
