@@ -32,6 +32,7 @@ struct log_bodies {
     struct version versions[VERSIONS_KEPT];
     size_t version_count;
     struct found found;
+    struct result *tests; /* their bodies */
     struct buffer body, headers;
 };
 
@@ -68,6 +69,7 @@ void log_bodies_free(struct log_bodies **bodies_ptr) {
         return;
     forget_versions(bodies);
     forget_found(&bodies->found);
+    result_free(&bodies->tests);
     buffer_deinit(&bodies->body);
     buffer_deinit(&bodies->headers);
     mem_free(bodies);
@@ -284,6 +286,25 @@ static bool was_sent(const struct log_query_row *row) {
     return row->sent_at_ms != 0 && row->render_version != 0;
 }
 
+/* No event stands behind a test: its body was kept. */
+static enum status load_tests(struct log_bodies *bodies, struct connection *connection, const struct result *rows,
+                              struct error *error) {
+    struct log_query_row row = {.attempt = 0};
+    struct uuid *ids = mem_calloc(LOG_BODIES_MAX_ROWS, sizeof(*ids));
+    size_t count = 0;
+    enum status status = STATUS_OK;
+    result_free(&bodies->tests);
+    for (int i = 0; i < result_rows(rows); i++) {
+        log_query_row_read(rows, i, &row);
+        if (row.test)
+            ids[count++] = row.id;
+    }
+    if (count > 0)
+        status = test_sends_bodies(connection, row.workspace_id, ids, count, &bodies->tests, error);
+    mem_free(ids);
+    return status;
+}
+
 enum status log_bodies_load(struct log_bodies *bodies, struct connection *connection, const struct result *rows,
                             struct error *error) {
     struct log_query_row row = {.attempt = 0};
@@ -294,7 +315,7 @@ enum status log_bodies_load(struct log_bodies *bodies, struct connection *connec
     forget_found(&bodies->found);
     for (int i = 0; i < result_rows(rows); i++) {
         log_query_row_read(rows, i, &row);
-        if (!was_sent(&row) || !uuid_is_nil(&row.batch_id))
+        if (row.test || !was_sent(&row) || !uuid_is_nil(&row.batch_id))
             continue;
         first_us = row.created_at_us < first_us ? row.created_at_us : first_us;
         last_us = row.created_at_us > last_us ? row.created_at_us : last_us;
@@ -303,16 +324,20 @@ enum status log_bodies_load(struct log_bodies *bodies, struct connection *connec
     enum status status = load_versions(bodies, connection, rows, error);
     if (status == STATUS_OK && count > 0)
         status = find_events(&bodies->found, connection, row.workspace_id, keys, count, first_us, last_us, error);
+    if (status == STATUS_OK)
+        status = load_tests(bodies, connection, rows, error);
     mem_free(keys);
     return status;
 }
 
-/* No event stands behind a test: its body was kept. */
-static enum status write_test(struct connection *connection, const struct log_query_row *row, struct buffer *out,
-                              struct error *error) {
+static enum status write_test(const struct log_bodies *bodies, struct connection *connection,
+                              const struct log_query_row *row, struct buffer *out, struct error *error) {
     struct result *rows = NULL;
-    struct span body;
-    enum status status = test_sends_body(connection, row->workspace_id, &row->id, &rows, &body, error);
+    struct span body = SPAN_NONE;
+    enum status status = STATUS_OK;
+    bool found = test_sends_find_body(bodies->tests, &row->id, &body);
+    if (found && !body.data)
+        status = test_sends_body(connection, row->workspace_id, &row->id, &rows, &body, error);
     if (status == STATUS_OK)
         buffer_span(out, body.data ? body : SPAN_LITERAL("null"));
     result_free(&rows);
@@ -325,7 +350,7 @@ enum status log_bodies_write(struct log_bodies *bodies, struct connection *conne
     struct event *event = NULL;
     enum status status = STATUS_OK;
     if (row->test)
-        return write_test(connection, row, out, error);
+        return write_test(bodies, connection, row, out, error);
     if (was_sent(row))
         status = load_version(bodies, connection, row->render_version, &version, error);
     if (status == STATUS_OK && version && version->format && uuid_is_nil(&row->batch_id))

@@ -5,6 +5,7 @@
     "(SELECT s FROM unnest(t.sent) s WHERE s > clock_timestamp() - interval '1 minute' "                               \
     "AND s <= clock_timestamp())"
 #define ROW_MAX_BYTES (2 * 1024 * 1024)
+#define IDS_MAX_BYTES ((size_t)64 * 1024)
 
 enum status test_sends_take(struct connection *connection, struct span workspace_id, int *ret_wait_s,
                             struct error *error) {
@@ -118,6 +119,36 @@ enum status test_sends_write(struct connection *connection, const struct log_row
         return status;
     status = partitions_ensure(connection, error);
     return status == STATUS_OK ? write_once(connection, row, body, error) : status;
+}
+
+enum status test_sends_bodies(struct connection *connection, struct span workspace_id, const struct uuid *ids,
+                              size_t count, struct result **ret_rows, struct error *error) {
+    static const struct statement BODIES = {"SELECT id, CASE WHEN octet_length(body) <= $3::int4 THEN body END "
+                                            "FROM test_bodies WHERE workspace_id = $1 AND id = ANY ($2::uuid[])"};
+    struct param_array array;
+    struct params params;
+    array_init(&array, PARAM_UUID, IDS_MAX_BYTES);
+    for (size_t i = 0; i < count; i++)
+        array_uuid(&array, &ids[i]);
+    params_init(&params);
+    params_text(&params, workspace_id);
+    params_array(&params, &array);
+    params_int4(&params, TEST_SENDS_SMALL_BYTES);
+    enum status status = connection_run(connection, &BODIES, &params, ret_rows, error);
+    params_deinit(&params);
+    array_deinit(&array);
+    return status;
+}
+
+bool test_sends_find_body(const struct result *rows, const struct uuid *id, struct span *ret_body) {
+    for (int i = 0, count = rows ? result_rows(rows) : 0; i < count; i++) {
+        struct uuid found = result_uuid(rows, i, 0);
+        if (uuid_compare(&found, id) != 0)
+            continue;
+        *ret_body = result_is_null(rows, i, 1) ? SPAN_NONE : result_text(rows, i, 1);
+        return true;
+    }
+    return false;
 }
 
 enum status test_sends_body(struct connection *connection, struct span workspace_id, const struct uuid *id,

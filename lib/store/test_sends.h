@@ -26,7 +26,15 @@ MUST_USE enum status test_sends_workspace_name(struct connection *connection, st
 MUST_USE enum status test_sends_write(struct connection *connection, const struct log_row *row, struct span body,
                                       struct error *error);
 
-/* The body of a test by its log row's id, in *ret_rows; SPAN_NONE: it has gone. */
+/* The bodies of tests, by their log rows' ids: for each that is still there a row, with its body unless that is longer
+ * than TEST_SENDS_SMALL_BYTES. */
+#define TEST_SENDS_SMALL_BYTES 4096
+MUST_USE enum status test_sends_bodies(struct connection *connection, struct span workspace_id, const struct uuid *ids,
+                                       size_t count, struct result **ret_rows, struct error *error);
+/* Whether there is one of this id. ret_body: SPAN_NONE when it is too long. */
+bool test_sends_find_body(const struct result *rows, const struct uuid *id, struct span *ret_body);
+
+/* One of any length, in *ret_rows; SPAN_NONE: it has gone. */
 MUST_USE enum status test_sends_body(struct connection *connection, struct span workspace_id, const struct uuid *id,
                                      struct result **ret_rows, struct span *ret_body, struct error *error);
 
