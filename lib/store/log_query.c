@@ -217,7 +217,7 @@ static void next_group(struct log_query *query) {
     group->blocks = NULL;
     group->count = group->capacity = 0;
     query->block = 0;
-    query->days = 0;
+    query->at_once = 0;
     query->has_key = false;
 }
 
@@ -255,21 +255,20 @@ static int64_t finer_counts(const struct log_query *query, const struct log_bloc
     return counts < block->all ? counts : block->all;
 }
 
-/* How many days of such a stretch have the wanted rows, if they lie evenly; and where they don't, soon all of them. */
-static int64_t days_for(struct log_query *query, const struct log_block *block, int64_t wanted) {
-    int64_t days = (block->ends_us - block->begins_us) / LOG_DAY_US;
+/* How many hours or days of such a block have the wanted rows, if they lie evenly; and where they don't, soon all. */
+static int64_t stretches_for(struct log_query *query, const struct log_block *block, int64_t wanted) {
     double share = wanted < block->n ? (double)wanted / (double)block->n : 1;
-    int64_t needed = (int64_t)((double)days * share) + 1;
-    needed = needed > query->days ? needed : query->days;
-    query->days = needed * 2;
+    int64_t all = log_query_stretches(block), needed = (int64_t)((double)all * share) + 1;
+    needed = needed > query->at_once ? needed : query->at_once;
+    query->at_once = needed < all ? needed * 2 : 0; /* the next block begins anew */
     return needed;
 }
 
 /* Whether it costs more to look through the stretch for the wanted rows than to find out where in it they lie. */
 static bool is_too_coarse(const struct log_query *query, const struct log_group *group, const struct log_block *block,
                           int64_t wanted) {
-    if (block->level <= LOG_ROLLUP_MINUTE || block->level == LOG_ROLLUP_TOTALS)
-        return block->level == LOG_ROLLUP_TOTALS;
+    if (block->level <= LOG_ROLLUP_MINUTE || log_rollup_is_totals(block->level))
+        return log_rollup_is_totals(block->level);
     int64_t passed = looked_at(query, group, block), finer = finer_counts(query, block);
     if (block->n > wanted)
         passed = (int64_t)((double)passed * (double)wanted / (double)block->n);
@@ -279,8 +278,8 @@ static bool is_too_coarse(const struct log_query *query, const struct log_group 
 static enum status refine(struct log_query *query, struct connection *connection, struct log_group *group, size_t first,
                           size_t end, int64_t wanted, struct error *error) {
     const struct log_block *block = &group->blocks[first];
-    if (block->level == LOG_ROLLUP_TOTALS)
-        return log_query_take_days(query, connection, group, first, days_for(query, block, wanted), error);
+    if (log_rollup_is_totals(block->level))
+        return log_query_take(query, connection, group, first, stretches_for(query, block, wanted), error);
     size_t same = 1;
     while (first + same < end && block[same].level == block->level)
         same++;

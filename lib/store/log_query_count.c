@@ -14,10 +14,12 @@
 #define SECOND_US INT64_C(1000000)
 #define MINUTE_US (60 * SECOND_US)
 #define HOUR_US (60 * MINUTE_US)
+#define DAY_US (24 * HOUR_US)
 #define ARRAY_MAX_BYTES ((size_t)1024 * 1024)
 #define FIRST_US INT64_C(0)
 
-static const int64_t STEPS_US[] = {MINUTE_US, HOUR_US, LOG_DAY_US};
+/* Of totals: of what they are. */
+static const int64_t STEPS_US[] = {MINUTE_US, HOUR_US, DAY_US, HOUR_US, DAY_US};
 
 struct segment {
     int level;
@@ -60,43 +62,50 @@ static void add_segment(struct segments *segments, int level, int64_t from_us, i
     segments->all[segments->count++] = (struct segment){level, from_us, until_us};
 }
 
-/* Whole days: month by month as far as there are totals. */
-static void add_days(struct segments *segments, int64_t from_us, int64_t until_us, const struct counted *counted) {
-    int64_t total_until_us = counted->until_us[LOG_ROLLUP_TOTALS];
-    total_until_us = total_until_us < until_us ? total_until_us : until_us;
+/* Whole hours or days: day by day or month by month, as far as there are totals. */
+static void add_whole(struct segments *segments, enum log_rollup_level level, int64_t from_us, int64_t until_us,
+                      const struct counted *counted) {
+    bool days = level == LOG_ROLLUP_DAY;
+    enum log_rollup_level totals = days ? LOG_ROLLUP_DAY_TOTALS : LOG_ROLLUP_HOUR_TOTALS;
+    int64_t total_until_us = counted->until_us[totals] < until_us ? counted->until_us[totals] : until_us;
     from_us = from_us > counted->first_day_us ? from_us : counted->first_day_us;
     while (from_us < total_until_us) {
-        int64_t month_us = next_month(from_us);
-        int64_t end_us = month_us < total_until_us ? month_us : total_until_us;
-        add_segment(segments, LOG_ROLLUP_TOTALS, from_us, end_us);
+        int64_t next_us = days ? next_month(from_us) : floor_to(from_us, DAY_US) + DAY_US;
+        int64_t end_us = next_us < total_until_us ? next_us : total_until_us;
+        add_segment(segments, totals, from_us, end_us);
         from_us = end_us;
     }
-    add_segment(segments, LOG_ROLLUP_DAY, from_us, until_us);
+    add_segment(segments, level, from_us, until_us);
+}
+
+static void add_known(struct segments *segments, enum log_rollup_level level, int64_t from_us, int64_t until_us,
+                      const struct counted *counted) {
+    if (level == LOG_ROLLUP_MINUTE)
+        add_segment(segments, level, from_us, until_us);
+    else
+        add_whole(segments, level, from_us, until_us, counted);
 }
 
 /* [from, until), all of it known at `level`, by the coarsest levels that are complete there. */
-static void cut(struct segments *segments, int level, int64_t from_us, int64_t until_us,
+static void cut(struct segments *segments, enum log_rollup_level level, int64_t from_us, int64_t until_us,
                 const struct counted *counted) {
-    if (level == LOG_ROLLUP_DAY) {
-        add_days(segments, from_us, until_us, counted);
-        return;
+    if (level < LOG_ROLLUP_DAY) {
+        int64_t step_us = STEPS_US[level + 1], known_us = counted->until_us[level + 1];
+        int64_t end_us = until_us < known_us ? until_us : known_us;
+        int64_t coarse_from_us = ceil_to(from_us, step_us), coarse_until_us = floor_to(end_us, step_us);
+        if (coarse_from_us < coarse_until_us) {
+            add_known(segments, level, from_us, coarse_from_us, counted);
+            cut(segments, level + 1, coarse_from_us, coarse_until_us, counted);
+            from_us = coarse_until_us;
+        }
     }
-    int64_t step_us = STEPS_US[level + 1], known_us = counted->until_us[level + 1];
-    int64_t end_us = until_us < known_us ? until_us : known_us;
-    int64_t coarse_from_us = ceil_to(from_us, step_us), coarse_until_us = floor_to(end_us, step_us);
-    if (coarse_from_us >= coarse_until_us) {
-        add_segment(segments, level, from_us, until_us);
-        return;
-    }
-    add_segment(segments, level, from_us, coarse_from_us);
-    cut(segments, level + 1, coarse_from_us, coarse_until_us, counted);
-    add_segment(segments, level, coarse_until_us, until_us);
+    add_known(segments, level, from_us, until_us, counted);
 }
 
 static void cut_time(struct segments *segments, const struct log_filter *filter, const struct counted *counted) {
     int64_t from_us = filter->from_us > FIRST_US ? filter->from_us : FIRST_US;
     /* Nothing is later, and the days ahead need not be looked at. */
-    int64_t last_us = clock_wall_ms() * 1000 + LOG_DAY_US, known_us = counted->until_us[LOG_ROLLUP_MINUTE];
+    int64_t last_us = clock_wall_ms() * 1000 + DAY_US, known_us = counted->until_us[LOG_ROLLUP_MINUTE];
     int64_t until_us = filter->until_us < last_us ? filter->until_us : last_us;
     int64_t end_us = until_us < known_us ? until_us : known_us;
     int64_t whole_from_us = ceil_to(from_us, MINUTE_US), whole_until_us = floor_to(end_us, MINUTE_US);
@@ -234,15 +243,16 @@ static enum status count_in_log(struct log_query *query, struct connection *conn
     "AND begins >= $15::timestamptz AND begins < $16::timestamptz OFFSET 0) r "                                        \
     "GROUP BY 1, 2, 3 WINDOW stretch AS (PARTITION BY level, begins) ORDER BY 3"
 
-/* Each within a month: all up to its last day, less what is earlier than its first. */
+/* Each within a day or a month: all up to its last hour or day, less what is earlier than its first. */
 #define TOTALS_OF_SCOPE                                                                                                \
-    "FROM log_totals WHERE workspace_id = $1::text AND subscription_id = coalesce($10::uuid, '" NIL "') AND begins "
-#define DAY_OF_STRETCH(which) "(SELECT " which "(begins) " TOTALS_OF_SCOPE ">= from_at AND begins < until_at)"
+    "FROM log_totals WHERE workspace_id = $1::text AND subscription_id = coalesce($10::uuid, '" NIL "') "              \
+    "AND level = at_level AND begins "
+#define ONE_OF_STRETCH(which) "(SELECT " which "(begins) " TOTALS_OF_SCOPE ">= from_at AND begins < until_at)"
 static const struct statement COUNT_IN_TOTALS = {
     "SELECT value, at_level, from_at, " COUNTS ", until_at "
     "FROM unnest($12::int2[], $13::timestamptz[], $14::timestamptz[]) s(at_level, from_at, until_at) "
     "CROSS JOIN LATERAL (SELECT earlier + n AS n, " TOLD TOTALS_OF_SCOPE
-    "= " DAY_OF_STRETCH("max") " UNION ALL SELECT -earlier, " TOLD TOTALS_OF_SCOPE "= " DAY_OF_STRETCH(
+    "= " ONE_OF_STRETCH("max") " UNION ALL SELECT -earlier, " TOLD TOTALS_OF_SCOPE "= " ONE_OF_STRETCH(
         "min") " AND earlier > 0 OFFSET 0) r "
                "WHERE $15::timestamptz < $16::timestamptz "
                "GROUP BY 1, 2, 3, until_at WINDOW stretch AS (PARTITION BY from_at) ORDER BY 3"};
@@ -250,10 +260,10 @@ static const struct statement COUNT_IN_TOTALS = {
 static struct log_block read_block(const struct result *rows, int row) {
     int level = (int)result_int(rows, row, 1);
     int64_t begins_us = result_timestamp_us(rows, row, 2);
-    bool days = level == LOG_ROLLUP_TOTALS;
+    bool totals = log_rollup_is_totals(level);
     return (struct log_block){.level = level,
                               .begins_us = begins_us,
-                              .ends_us = days ? result_timestamp_us(rows, row, 9) : begins_us + STEPS_US[level],
+                              .ends_us = totals ? result_timestamp_us(rows, row, 9) : begins_us + STEPS_US[level],
                               .n = result_int(rows, row, 3),
                               .all = result_int(rows, row, 5),
                               .failures = result_int(rows, row, 6),
@@ -277,7 +287,7 @@ static enum status run_counts(const struct log_query *query, struct connection *
     array_init(&untils, PARAM_TIMESTAMP, ARRAY_MAX_BYTES);
     for (size_t i = 0; i < segments->count; i++) {
         const struct segment *segment = &segments->all[i];
-        if (segment->level == LOG_UNCOUNTED || (segment->level == LOG_ROLLUP_TOTALS) != totals)
+        if (segment->level == LOG_UNCOUNTED || log_rollup_is_totals(segment->level) != totals)
             continue;
         array_int2(&levels, (int16_t)segment->level);
         array_timestamp_us(&froms, segment->from_us);
@@ -304,19 +314,20 @@ static enum status run_counts(const struct log_query *query, struct connection *
     return status;
 }
 
+static void see_kinds(struct log_query *query, const struct log_block *block) {
+    query->kinds[block->level] += block->kinds;
+    query->stretches[block->level]++;
+}
+
 static enum status count_in_advance(struct log_query *query, struct connection *connection,
                                     const struct segments *segments, bool totals, struct error *error) {
     struct result *rows = NULL;
     enum status status = run_counts(query, connection, &query->filter, false, (int)query->settings.order, segments,
                                     totals, &rows, error);
-    int64_t stretch_us = INT64_MIN;
     for (int i = 0; status == STATUS_OK && rows && i < result_rows(rows); i++) {
         struct log_block block = read_block(rows, i);
-        if (block.begins_us != stretch_us) {
-            stretch_us = block.begins_us;
-            query->kinds[block.level] += block.kinds;
-            query->stretches[block.level]++;
-        }
+        if (i == 0 || block.begins_us != result_timestamp_us(rows, i - 1, 2))
+            see_kinds(query, &block);
         if (block.n == 0)
             continue;
         struct log_group *group = find_group(query, result_text(rows, i, 0));
@@ -355,6 +366,8 @@ enum status log_query_survey(struct log_query *query, struct connection *connect
     struct counted counted;
     struct segments segments = {.count = 0};
     enum status status = read_state(connection, &counted, error);
+    if (query->filter.subscription_id)
+        counted.until_us[LOG_ROLLUP_HOUR_TOTALS] = FIRST_US; /* which only whole workspaces have */
     if (status == STATUS_OK)
         cut_time(&segments, &query->filter, &counted);
     for (size_t i = 0; i < segments.count && status == STATUS_OK; i++)
@@ -391,6 +404,7 @@ static enum status replace(struct log_query *query, struct connection *connectio
         add_block(&finer, &group->blocks[i]);
     for (int i = 0, found = result_rows(rows); i < found; i++) {
         struct log_block block = read_block(rows, query->newest_first ? found - 1 - i : i);
+        see_kinds(query, &block);
         if (block.n > 0)
             add_block(&finer, &block);
         rest.n -= block.n;
@@ -413,7 +427,7 @@ static enum status replace(struct log_query *query, struct connection *connectio
 enum status log_query_refine(struct log_query *query, struct connection *connection, struct log_group *group,
                              size_t first, size_t count, struct error *error) {
     struct segments segments = {.count = 0};
-    int level = group->blocks[first].level - 1;
+    int level = log_rollup_source(group->blocks[first].level);
     CHECK(level >= LOG_ROLLUP_MINUTE && level < LOG_ROLLUP_DAY);
     for (size_t i = first; i < first + count; i++)
         add_segment(&segments, level, group->blocks[i].begins_us, group->blocks[i].ends_us);
@@ -422,17 +436,21 @@ enum status log_query_refine(struct log_query *query, struct connection *connect
     return status;
 }
 
-enum status log_query_take_days(struct log_query *query, struct connection *connection, struct log_group *group,
-                                size_t block, int64_t days, struct error *error) {
+enum status log_query_take(struct log_query *query, struct connection *connection, struct log_group *group,
+                           size_t block, int64_t stretches, struct error *error) {
     struct log_block rest = group->blocks[block];
-    int64_t from_us = rest.begins_us, until_us = rest.ends_us;
-    CHECK(rest.level == LOG_ROLLUP_TOTALS && days > 0);
-    if (days * LOG_DAY_US >= until_us - from_us)
+    int64_t from_us = rest.begins_us, until_us = rest.ends_us, taken_us = stretches * STEPS_US[rest.level];
+    CHECK(log_rollup_is_totals(rest.level) && stretches > 0);
+    if (taken_us >= until_us - from_us)
         rest.n = 0; /* also when a day has gone since it was counted */
     else if (query->newest_first)
-        from_us = rest.ends_us = until_us - days * LOG_DAY_US;
+        from_us = rest.ends_us = until_us - taken_us;
     else
-        until_us = rest.begins_us = from_us + days * LOG_DAY_US;
-    struct segment segment = {LOG_ROLLUP_DAY, from_us, until_us};
+        until_us = rest.begins_us = from_us + taken_us;
+    struct segment segment = {log_rollup_source(rest.level), from_us, until_us};
     return replace(query, connection, group, block, 1, &(struct segments){.all = &segment, .count = 1}, rest, error);
+}
+
+int64_t log_query_stretches(const struct log_block *block) {
+    return (block->ends_us - block->begins_us) / STEPS_US[block->level];
 }

@@ -6,8 +6,8 @@
 #include "store/log_query.h"
 #include "store/log_rollup.h"
 
-/* A stretch of time and how many rows of its group it has. Of level LOG_UNCOUNTED no finer one is known; one of level
- * LOG_ROLLUP_TOTALS is of any number of days. */
+/* A stretch of time and how many rows of its group it has. Of level LOG_UNCOUNTED no finer one is known; one of a level
+ * of totals is of any number of hours of one day, or days of one month. */
 #define LOG_UNCOUNTED (-1)
 struct log_block {
     int level; /* enum log_rollup_level, or LOG_UNCOUNTED */
@@ -54,10 +54,10 @@ struct log_query {
 
     /* Where the walk is. */
     size_t group, block;
-    int64_t days; /* so many are looked into at once, the next time */
-    int64_t skip; /* rows still to be passed by */
-    int64_t left; /* rows still wanted; INT64_MAX: all */
-    bool has_key; /* the rows after this one */
+    int64_t at_once; /* so many hours or days of totals are looked into the next time */
+    int64_t skip;    /* rows still to be passed by */
+    int64_t left;    /* rows still wanted; INT64_MAX: all */
+    bool has_key;    /* the rows after this one */
     int64_t key_at_us;
     struct uuid key_id;
 };
@@ -89,16 +89,15 @@ void log_query_fit_params(struct params *params, const struct log_filter *filter
 MUST_USE enum status log_query_plan_each(struct connection *connection, struct error *error);
 MUST_USE enum status log_query_plan_once(struct connection *connection, struct error *error);
 
-#define LOG_DAY_US (INT64_C(24) * 3600 * 1000000)
-
 /* Fills the groups. */
 MUST_USE enum status log_query_survey(struct log_query *query, struct connection *connection, struct error *error);
 /* Replaces blocks [first, first + count), all of one level above minutes, by finer ones. */
 MUST_USE enum status log_query_refine(struct log_query *query, struct connection *connection, struct log_group *group,
                                       size_t first, size_t count, struct error *error);
-/* Takes the next `days` days out of a block of level LOG_ROLLUP_TOTALS, which keeps the others. */
-MUST_USE enum status log_query_take_days(struct log_query *query, struct connection *connection,
-                                         struct log_group *group, size_t block, int64_t days, struct error *error);
+/* How many hours or days a block of totals has; and takes the next ones out of it, so that it has the others. */
+int64_t log_query_stretches(const struct log_block *block);
+MUST_USE enum status log_query_take(struct log_query *query, struct connection *connection, struct log_group *group,
+                                    size_t block, int64_t stretches, struct error *error);
 
 /* Up to max rows of the group out of blocks [first, first + count), after the query's key, the first `skip` left out.
  */

@@ -12,12 +12,13 @@ static const struct statement BEGIN_STATE = {
     "min(split_part(pg_get_expr(c.relpartbound, c.oid), '''', 2)::timestamptz) FROM pg_inherits i JOIN pg_class c "
     "ON c.oid = i.inhrelid WHERE i.inhparent = 'delivery_logs'::regclass "
     "AND pg_get_expr(c.relpartbound, c.oid) LIKE 'FOR VALUES FROM (''%'), date_trunc('day', now(), 'UTC')) "
-    "FROM generate_series(0, 3) level ON CONFLICT DO NOTHING"};
+    "FROM generate_series(0, 4) level ON CONFLICT DO NOTHING"};
 
-/* Locks the level. How far it may come: for minutes what is closed, for the others what the level below has come to,
- * which only grows. */
+/* Locks the level. How far it may come: for minutes what is closed, for the others what the level that they are made of
+ * has come to ($3), which only grows. */
 static const struct statement TAKE = {
-    "SELECT s.until, least(CASE WHEN $1::int4 > 0 THEN (SELECT b.until FROM log_rollup_state b WHERE b.level = $1 - 1) "
+    "SELECT s.until, least(CASE WHEN $1::int4 > 0 THEN (SELECT b.until FROM log_rollup_state b WHERE b.level = "
+    "$3::int4) "
     "ELSE least(clock_timestamp() - " MARGIN ", $2::timestamptz - interval '1 minute', (SELECT min(a.xact_start) "
     "FROM pg_stat_activity a WHERE a.datname = current_database() AND a.backend_type = 'client backend' "
     "AND a.pid <> pg_backend_pid() AND (a.backend_xid IS NOT NULL "
@@ -61,7 +62,7 @@ static const struct statement ROLL_UP = {
     "sum(l.n)::bigint AS spread "
     "FROM log_rollups r LEFT JOIN LATERAL (SELECT u.e >> 40 AS class, u.e & 1099511627775 AS n, u.place "
     "FROM unnest(r.latency) WITH ORDINALITY u(e, place)) l ON true "
-    "WHERE r.level = $3::int4 - 1 AND r.begins >= $1::timestamptz AND r.begins < $2::timestamptz GROUP BY " KEYS
+    "WHERE r.level = $4::int4 AND r.begins >= $1::timestamptz AND r.begins < $2::timestamptz GROUP BY " KEYS
     ", l.class) INSERT INTO log_rollups (" COLUMNS
     ") " INSERT_FROM("$3::int4", KEYS) "FROM spread GROUP BY begins, " KEYS};
 
@@ -77,22 +78,26 @@ static const struct statement EVENTS_UP = {
     "WHERE level = " LOG_ROLLUP_EVENTS " + $3::int4 - 1 AND begins >= $1::timestamptz AND begins < $2::timestamptz "
     "GROUP BY workspace_id, event_type"};
 
-/* From the scope's last day in the month before this one. Days that were counted anew replace what was there. */
-static const struct statement TOTALS_FORGET = {"DELETE FROM log_totals WHERE begins >= $1::timestamptz "
-                                               "OR begins < " LOG_ROLLUP_FIRST_DAY};
+/* $3: the level, $4: what it is made of. From the scope's last hour or day before this one, in the same day or month.
+ * What is counted anew replaces what was there. */
+static const struct statement TOTALS_REPLACE = {
+    "DELETE FROM log_totals WHERE level = $3::int4 AND begins >= $1::timestamptz"};
+static const struct statement TOTALS_FORGET = {
+    "DELETE FROM log_totals WHERE level = $3::int4 AND begins < " LOG_ROLLUP_FIRST_DAY};
 static const struct statement TOTALS_UP = {
-    "WITH day AS MATERIALIZED (SELECT workspace_id, coalesce(subscription_id, '" NIL "') AS subscription_id, "
+    "WITH counted AS MATERIALIZED (SELECT workspace_id, coalesce(subscription_id, '" NIL "') AS subscription_id, "
     "event_type, delivery_status, status_code, error_code, given_up, test, n FROM log_rollups "
-    "WHERE level = $3::int4 - 1 AND begins >= $1::timestamptz AND begins < $2::timestamptz), "
-    "scopes AS MATERIALIZED (SELECT DISTINCT workspace_id, subscription_id FROM day) "
-    "INSERT INTO log_totals (begins, " KEYS ", earlier, n) "
-    "SELECT $1, " KEYS ", sum(earlier)::int8, sum(n)::int8 FROM (SELECT " KEYS ", 0 AS earlier, n FROM day UNION ALL "
-    "SELECT t.* FROM scopes s CROSS JOIN LATERAL (SELECT max(l.begins) AS last FROM log_totals l "
-    "WHERE l.workspace_id = s.workspace_id AND l.subscription_id = s.subscription_id "
-    "AND l.begins >= date_trunc('month', $1, 'UTC') AND l.begins < $1) l CROSS JOIN LATERAL (SELECT " KEYS
-    ", earlier + n, 0 FROM log_totals t WHERE t.workspace_id = s.workspace_id "
-    "AND t.subscription_id = s.subscription_id AND t.begins = l.last OFFSET 0) t) all_kinds GROUP BY " KEYS
-    " ORDER BY " KEYS};
+    "WHERE level = $4::int4 AND begins >= $1::timestamptz AND begins < $2::timestamptz "
+    "AND ($3::int4 = 4 OR subscription_id IS NULL)), "
+    "scopes AS MATERIALIZED (SELECT DISTINCT workspace_id, subscription_id FROM counted) "
+    "INSERT INTO log_totals (level, begins, " KEYS ", earlier, n) "
+    "SELECT $3, $1, " KEYS ", sum(earlier)::int8, sum(n)::int8 FROM (SELECT " KEYS ", 0 AS earlier, n FROM counted "
+    "UNION ALL SELECT t.* FROM scopes s CROSS JOIN LATERAL (SELECT max(l.begins) AS last FROM log_totals l "
+    "WHERE l.workspace_id = s.workspace_id AND l.subscription_id = s.subscription_id AND l.level = $3 "
+    "AND l.begins >= date_trunc(CASE $3 WHEN 4 THEN 'month' ELSE 'day' END, $1, 'UTC') AND l.begins < $1) l "
+    "CROSS JOIN LATERAL (SELECT " KEYS ", earlier + n, 0 FROM log_totals t WHERE t.workspace_id = s.workspace_id "
+    "AND t.subscription_id = s.subscription_id AND t.level = $3 AND t.begins = l.last OFFSET 0) t) all_kinds "
+    "GROUP BY " KEYS " ORDER BY " KEYS};
 
 static const struct statement ADD_DAY = {"SELECT log_rollups_add_day($1::timestamptz)"};
 static const struct statement ADVANCE = {"UPDATE log_rollup_state SET until = $2 WHERE level = $1::int4"};
@@ -104,7 +109,8 @@ static int64_t floor_to(int64_t ms, int64_t step_ms) {
 
 /* The end of the next piece; `from_ms` when there is none. Never over midnight. */
 static int64_t piece_end(enum log_rollup_level level, int minutes, int64_t from_ms, int64_t limit_ms) {
-    int64_t step_ms = level == LOG_ROLLUP_MINUTE ? MINUTE_MS : level == LOG_ROLLUP_HOUR ? HOUR_MS : DAY_MS;
+    bool hours = level == LOG_ROLLUP_HOUR || level == LOG_ROLLUP_HOUR_TOTALS;
+    int64_t step_ms = level == LOG_ROLLUP_MINUTE ? MINUTE_MS : hours ? HOUR_MS : DAY_MS;
     int64_t to_ms = floor_to(limit_ms, step_ms), midnight_ms = floor_to(from_ms, DAY_MS) + DAY_MS;
     int64_t most_ms = from_ms + (level == LOG_ROLLUP_MINUTE ? minutes * MINUTE_MS : step_ms);
     to_ms = to_ms < most_ms ? to_ms : most_ms;
@@ -120,6 +126,7 @@ static enum status take(struct connection *connection, enum log_rollup_level lev
     params_init(&params);
     params_int4(&params, level);
     params_timestamp(&params, ceiling_ms);
+    params_int4(&params, log_rollup_source(level));
     enum status status = connection_run(connection, &TAKE, &params, &rows, error);
     params_deinit(&params);
     if (status != STATUS_OK)
@@ -139,7 +146,8 @@ static enum status roll(struct connection *connection, enum log_rollup_level lev
         [LOG_ROLLUP_MINUTE] = {&ADD_DAY, &ROLL_MINUTES, &EVENTS_OF_MINUTES},
         [LOG_ROLLUP_HOUR] = {&ADD_DAY, &ROLL_UP, &EVENTS_UP},
         [LOG_ROLLUP_DAY] = {&ADD_DAY, &ROLL_UP, &EVENTS_UP},
-        [LOG_ROLLUP_TOTALS] = {&TOTALS_FORGET, &TOTALS_UP},
+        [LOG_ROLLUP_HOUR_TOTALS] = {&TOTALS_REPLACE, &TOTALS_FORGET, &TOTALS_UP},
+        [LOG_ROLLUP_DAY_TOTALS] = {&TOTALS_REPLACE, &TOTALS_FORGET, &TOTALS_UP},
     };
     enum status status = STATUS_OK;
     struct params params;
@@ -147,6 +155,7 @@ static enum status roll(struct connection *connection, enum log_rollup_level lev
     params_timestamp(&params, from_ms);
     params_timestamp(&params, to_ms);
     params_int4(&params, level);
+    params_int4(&params, log_rollup_source(level));
     for (size_t i = 0; i < 3 && STEPS[level][i] && status == STATUS_OK; i++)
         status = connection_run(connection, STEPS[level][i], &params, NULL, error);
     params_reset(&params);
@@ -200,7 +209,7 @@ enum status log_rollup_step(struct connection *connection, int minutes, int64_t 
     *ret_did = false;
     enum status status = begin_state(connection, error);
     /* The coarser level first: it is soon done, and what it has done shortens what is read. */
-    for (int level = LOG_ROLLUP_TOTALS; level >= LOG_ROLLUP_MINUTE && status == STATUS_OK && !*ret_did; level--)
+    for (int level = LOG_ROLLUP_LEVELS - 1; level >= LOG_ROLLUP_MINUTE && status == STATUS_OK && !*ret_did; level--)
         status = step_level(connection, (enum log_rollup_level)level, minutes, ceiling_ms, ret_did, error);
     return status;
 }

@@ -16,11 +16,28 @@
 
 #include "db/connection.h"
 
-/* LOG_ROLLUP_TOTALS: running totals of the days (table log_totals). A scope, which is a subscription or a whole
- * workspace, has them for each day on which it has rows: of each kind, how many it had that day and how many in earlier
- * days of that month, from the first day that was there then. So what it has from one day to another of the same month
- * is the later one's sum less what is earlier than the first, however many days lie between. */
-enum log_rollup_level { LOG_ROLLUP_MINUTE, LOG_ROLLUP_HOUR, LOG_ROLLUP_DAY, LOG_ROLLUP_TOTALS, LOG_ROLLUP_LEVELS };
+/* Totals: running ones (table log_totals) of a day's hours and of a month's days. A scope, which is a subscription or a
+ * whole workspace, has them for each day, and a workspace for each hour, in which it has rows: of each kind, how many
+ * it had then and how many earlier in that month or day, from the first of it that was there. So what it has from one
+ * day to another of the same month is the later one's sum less what is earlier than the first, however many lie
+ * between. */
+enum log_rollup_level {
+    LOG_ROLLUP_MINUTE,
+    LOG_ROLLUP_HOUR,
+    LOG_ROLLUP_DAY,
+    LOG_ROLLUP_HOUR_TOTALS,
+    LOG_ROLLUP_DAY_TOTALS,
+    LOG_ROLLUP_LEVELS
+};
+
+static inline bool log_rollup_is_totals(int level) {
+    return level >= LOG_ROLLUP_HOUR_TOTALS;
+}
+
+/* What a level is made of; LOG_ROLLUP_MINUTE is made of the log. */
+static inline int log_rollup_source(int level) {
+    return log_rollup_is_totals(level) ? level - LOG_ROLLUP_HOUR_TOTALS + LOG_ROLLUP_HOUR : level - 1;
+}
 
 /* The first day that has counts, as SQL; null: none has. Totals of days before it are those of days that have gone. */
 #define LOG_ROLLUP_FIRST_DAY                                                                                           \

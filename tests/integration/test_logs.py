@@ -185,9 +185,9 @@ def filled(installation):
 
 def rolled_up(installation):
     """Everything that is older than two minutes is counted."""
-    installation.db.wait("SELECT count(*) = 4 AND min(until) FILTER (WHERE level = 0) > now() - interval '2 minutes' AND "
+    installation.db.wait("SELECT count(*) = 5 AND min(until) FILTER (WHERE level = 0) > now() - interval '2 minutes' AND "
                          "min(until) FILTER (WHERE level = 1) >= date_trunc('hour', now() - interval '2 minutes') "
-                         "AND min(until) FILTER (WHERE level >= 2) >= date_trunc('day', now() - interval '2 minutes', 'UTC') "
+                         "AND min(until) FILTER (WHERE level IN (2, 4)) >= date_trunc('day', now() - interval '2 minutes', 'UTC') "
                          "FROM log_rollup_state", deadline_s=90)
 
 

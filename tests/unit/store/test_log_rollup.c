@@ -87,25 +87,35 @@ static void expect_exact(void) {
     }
 }
 
-/* The totals against the log, on each day that a scope has rows: how many of each kind, and how many earlier in its
- * month. */
+/* The totals against the log, in each hour or day that a scope has rows: how many of each kind, and how many earlier in
+ * its day or month. */
 static void expect_exact_totals(void) {
-    expect_sql(
-        "WITH scoped AS (SELECT date_trunc('day', created_at, 'UTC') AS day, workspace_id, scope AS subscription_id, "
-        "event_type, delivery_status, status_code, error_code, given_up, test, count(*) AS n FROM delivery_logs, "
-        "unnest(ARRAY[subscription_id, '00000000-0000-0000-0000-000000000000']) scope "
-        "WHERE created_at < (SELECT until FROM log_rollup_state WHERE level = 3) "
-        "GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9), "
-        "days AS (SELECT DISTINCT day AS begins, workspace_id, subscription_id FROM scoped), "
-        "real AS (SELECT d.begins, workspace_id, subscription_id, event_type, delivery_status, status_code, "
-        "error_code, given_up, test, coalesce(sum(n) FILTER (WHERE s.day < d.begins), 0)::bigint AS earlier, "
-        "coalesce(sum(n) FILTER (WHERE s.day = d.begins), 0)::bigint AS n FROM days d "
-        "JOIN scoped s USING (workspace_id, subscription_id) WHERE s.day <= d.begins "
-        "AND date_trunc('month', s.day, 'UTC') = date_trunc('month', d.begins, 'UTC') "
-        "GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9) "
-        "SELECT (SELECT count(*) FROM (TABLE real EXCEPT ALL TABLE log_totals) a) || '/' || "
-        "(SELECT count(*) FROM (TABLE log_totals EXCEPT ALL TABLE real) b)",
-        "0/0");
+    static const char *const UNITS[][3] = {
+        {"hour", "day", "ARRAY['00000000-0000-0000-0000-000000000000'::uuid]"},
+        {"day", "month", "ARRAY[subscription_id, '00000000-0000-0000-0000-000000000000']"}};
+    for (int i = 0; i < 2; i++) {
+        char sql[3000];
+        snprintf(sql, sizeof(sql),
+                 "WITH scoped AS MATERIALIZED (SELECT date_trunc('%s', created_at, 'UTC') AS at, "
+                 "date_trunc('%s', created_at, 'UTC') AS period, workspace_id, scope AS subscription_id, event_type, "
+                 "delivery_status, status_code, error_code, given_up, test, count(*) AS n "
+                 "FROM delivery_logs, unnest(%s) scope "
+                 "WHERE created_at < (SELECT until FROM log_rollup_state WHERE level = %d) "
+                 "GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10), "
+                 "stretches AS (SELECT DISTINCT at AS begins, period, workspace_id, subscription_id FROM scoped), "
+                 "real AS (SELECT %d::int2 AS level, begins, workspace_id, subscription_id, event_type, "
+                 "delivery_status, status_code, error_code, given_up, test, "
+                 "coalesce(sum(n) FILTER (WHERE at < begins), 0)::bigint AS earlier, "
+                 "coalesce(sum(n) FILTER (WHERE at = begins), 0)::bigint AS n "
+                 "FROM stretches JOIN scoped USING (workspace_id, subscription_id, period) WHERE at <= begins "
+                 "GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10), "
+                 "kept AS (SELECT * FROM log_totals WHERE level = %d) "
+                 "SELECT (SELECT count(*) > 100 FROM kept) || '/' || "
+                 "(SELECT count(*) FROM (TABLE real EXCEPT ALL TABLE kept) a) || '/' || "
+                 "(SELECT count(*) FROM (TABLE kept EXCEPT ALL TABLE real) b)",
+                 UNITS[i][0], UNITS[i][1], UNITS[i][2], 3 + i, 3 + i, 3 + i);
+        expect_sql(sql, "true/0/0");
+    }
 }
 
 static void test_totals_run_from_month_to_month(void **state) {
@@ -119,8 +129,9 @@ static void test_totals_run_from_month_to_month(void **state) {
     add_rows("2024-03-05 00:00:00+00", "432000", 500);
     set_clock("2024-03-09 00:00:03+00");
     roll_all();
-    expect_sql("SELECT until FROM log_rollup_state WHERE level = 3", "2024-03-09 00:00:00+00");
-    expect_sql("SELECT count(*) > 500 AND count(*) FILTER (WHERE begins = '2024-03-03 00:00:00+00' AND n > 0) < 30 "
+    expect_sql("SELECT until FROM log_rollup_state WHERE level = 4", "2024-03-09 00:00:00+00");
+    expect_sql("SELECT count(*) > 500 AND count(*) FILTER (WHERE begins = '2024-03-03 00:00:00+00' AND n > 0 AND level "
+               "= 4) < 30 "
                "FROM log_totals",
                "t");
     expect_exact_totals();
@@ -141,7 +152,7 @@ static void test_totals_run_from_month_to_month(void **state) {
     roll_all();
     expect_sql("SELECT min(begins) FROM log_totals", "2024-03-03 00:00:00+00");
     expect_sql(
-        "SELECT bool_and(n) FROM (SELECT (SELECT sum(earlier + t.n) FROM log_totals t WHERE begins = "
+        "SELECT bool_and(n) FROM (SELECT (SELECT sum(earlier + t.n) FROM log_totals t WHERE level = 4 AND begins = "
         "'2024-03-10 00:00:00+00' AND subscription_id = '00000000-0000-0000-0000-000000000000' AND workspace_id = w) "
         "= (SELECT count(*) FROM delivery_logs WHERE created_at >= '2024-03-01 00:00:00+00' "
         "AND workspace_id = w) AS n FROM unnest(ARRAY['w0', 'w1', 'w2']) w) q",
@@ -156,7 +167,8 @@ static void test_counts_are_those_of_the_log(void **state) {
     set_clock("2024-03-12 00:00:02.5+00");
     roll_all();
     expect_sql("SELECT string_agg(until::text, ',' ORDER BY level) FROM log_rollup_state",
-               "2024-03-12 00:00:00+00,2024-03-12 00:00:00+00,2024-03-12 00:00:00+00,2024-03-12 00:00:00+00");
+               "2024-03-12 00:00:00+00,2024-03-12 00:00:00+00,2024-03-12 00:00:00+00,2024-03-12 00:00:00+00,"
+               "2024-03-12 00:00:00+00");
     expect_sql("SELECT sum(n) FROM log_rollups WHERE level = 2 AND subscription_id IS NULL", "23000");
     expect_exact();
 }
