@@ -267,9 +267,12 @@ static int64_t stretches_for(struct log_query *query, const struct log_block *bl
 /* Whether it costs more to look through the stretch for the wanted rows than to find out where in it they lie. */
 static bool is_too_coarse(const struct log_query *query, const struct log_group *group, const struct log_block *block,
                           int64_t wanted) {
-    if (block->level <= LOG_ROLLUP_MINUTE || log_rollup_is_totals(block->level))
-        return log_rollup_is_totals(block->level);
-    int64_t passed = looked_at(query, group, block), finer = finer_counts(query, block);
+    if (block->level <= LOG_ROLLUP_MINUTE)
+        return false;
+    int64_t passed = looked_at(query, group, block);
+    if (log_rollup_is_totals(block->level)) /* a statement is planned for each day that it may touch */
+        return passed > FEW_ROWS || block->level == LOG_ROLLUP_DAY_TOTALS;
+    int64_t finer = finer_counts(query, block);
     if (block->n > wanted)
         passed = (int64_t)((double)passed * (double)wanted / (double)block->n);
     return passed > FEW_ROWS && passed > finer + finer / 2;
