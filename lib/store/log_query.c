@@ -1,6 +1,6 @@
 /* The walk: group by group in the order asked for, within a group stretch by stretch in the order of time. Stretches
  * that are passed by as a whole cost nothing. What is left of the offset lies within one; it and those after it are
- * refined, day to hours to minutes, as far as the rows of the next read reach. */
+ * refined, totals to days or hours, days to hours, hours to minutes, as far as the rows of the next read reach. */
 #include "base/memory.h"
 #include "store/log_query_private.h"
 #include <stdio.h>
@@ -169,7 +169,7 @@ static bool is_one_code(const struct log_filter *filter) {
     return filter->status_low && filter->status_low == filter->status_high;
 }
 
-/* Those of an event, or those that one thing alone is asked of; but the codes of successes have no index. */
+/* Those of an event, or those that one thing alone is asked of; but successes have no index of their codes. */
 static enum log_index index_for(const struct log_query *query, int64_t total) {
     const struct log_filter *filter = &query->filter;
     enum log_index found = LOG_BY_STRETCH;
@@ -188,7 +188,7 @@ static enum log_index index_for(const struct log_query *query, int64_t total) {
     bool more = filter->subscription_id || filter->event_type.data || filter->test == 0 || filter->given_up == 0 ||
                 (filter->status_low && !asked[LOG_OF_CODE]) || (filter->delivery_status.data && !asked[LOG_CANCELLED]);
     for (size_t i = 0; i < query->group_count; i++)
-        more |= query->groups[i].successes && found == LOG_OF_CODE;
+        more |= query->groups[i].successes && (found == LOG_OF_CODE || found == LOG_OF_ERROR);
     return things == 1 && !more ? found : LOG_BY_STRETCH;
 }
 
@@ -217,7 +217,6 @@ static void next_group(struct log_query *query) {
     group->blocks = NULL;
     group->count = group->capacity = 0;
     query->block = 0;
-    query->at_once = 0;
     query->has_key = false;
 }
 
@@ -250,17 +249,18 @@ static int64_t looked_at(const struct log_query *query, const struct log_group *
 
 /* How many counts a stretch has at the next finer level, going by those that were seen. */
 static int64_t finer_counts(const struct log_query *query, const struct log_block *block) {
-    int64_t stretches = block->level == LOG_ROLLUP_DAY ? 24 : 60, seen = query->stretches[block->level - 1];
-    int64_t counts = seen ? query->kinds[block->level - 1] * stretches / seen : block->kinds * stretches;
+    int level = log_rollup_source(block->level);
+    int64_t stretches = level == LOG_ROLLUP_HOUR ? 24 : 60, seen = query->stretches[level];
+    int64_t counts = seen ? query->kinds[level] * stretches / seen : block->kinds * stretches;
     return counts < block->all ? counts : block->all;
 }
 
 /* How many hours or days of such a block have the wanted rows, if they lie evenly; and where they don't, soon all. */
-static int64_t stretches_for(struct log_query *query, const struct log_block *block, int64_t wanted) {
+static int64_t stretches_for(struct log_block *block, int64_t wanted) {
     double share = wanted < block->n ? (double)wanted / (double)block->n : 1;
-    int64_t all = log_query_stretches(block), needed = (int64_t)((double)all * share) + 1;
-    needed = needed > query->at_once ? needed : query->at_once;
-    query->at_once = needed < all ? needed * 2 : 0; /* the next block begins anew */
+    int64_t needed = (int64_t)((double)log_query_stretches(block) * share) + 1;
+    needed = needed > block->at_once ? needed : block->at_once;
+    block->at_once = needed * 2;
     return needed;
 }
 
@@ -280,9 +280,9 @@ static bool is_too_coarse(const struct log_query *query, const struct log_group 
 
 static enum status refine(struct log_query *query, struct connection *connection, struct log_group *group, size_t first,
                           size_t end, int64_t wanted, struct error *error) {
-    const struct log_block *block = &group->blocks[first];
+    struct log_block *block = &group->blocks[first];
     if (log_rollup_is_totals(block->level))
-        return log_query_take(query, connection, group, first, stretches_for(query, block, wanted), error);
+        return log_query_take(query, connection, group, first, stretches_for(block, wanted), error);
     size_t same = 1;
     while (first + same < end && block[same].level == block->level)
         same++;
@@ -308,11 +308,9 @@ static enum status prepare(struct log_query *query, struct connection *connectio
     }
 }
 
-/* After fewer rows than were asked for, or the last of them. */
-static void advance(struct log_query *query, struct result *rows) {
-    int read = result_rows(rows);
+static void count_off(struct log_query *query, const struct result *rows) {
     query->skip = 0;
-    query->left -= query->left == INT64_MAX ? 0 : read;
+    query->left -= query->left == INT64_MAX ? 0 : result_rows(rows);
 }
 
 static void go_on_after(struct log_query *query, struct log_group *group, const struct result *rows) {
@@ -340,7 +338,7 @@ static enum status read_stretches(struct log_query *query, struct connection *co
         result_free(ret_rows);
         return status;
     }
-    advance(query, *ret_rows);
+    count_off(query, *ret_rows);
     if (result_rows(*ret_rows) < wanted)
         query->block += count;
     else
@@ -373,14 +371,14 @@ static enum status read_groups(struct log_query *query, struct connection *conne
     if (status != STATUS_OK)
         return status;
     int read = result_rows(*ret_rows);
-    advance(query, *ret_rows);
+    count_off(query, *ret_rows);
     if (read < wanted) {
         query->group = query->group_count;
         return STATUS_OK;
     }
     log_query_row_read(*ret_rows, read - 1, &last);
     log_query_place(query, &last, &place);
-    while (!is_same(query, &query->groups[query->group], &place))
+    while (query->group + 1 < query->group_count && !is_same(query, &query->groups[query->group], &place))
         next_group(query);
     go_on_after(query, &query->groups[query->group], *ret_rows);
     return STATUS_OK;

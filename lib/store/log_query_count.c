@@ -3,14 +3,14 @@
  *   from                                                                        until
  *    │ log │ minutes │ hours │ days, month by month │ hours │ minutes │   log    │
  *          └ the next whole minute, hour, day              the last rolled up ┘
- */
+ *
+ * Hours of a day and days of a month are not added up where there are running totals of them. */
 #include "base/clock.h"
 #include "base/memory.h"
 #include "store/log_query_private.h"
 #include <stdlib.h>
 #include <time.h>
 
-#define NIL "00000000-0000-0000-0000-000000000000"
 #define SECOND_US INT64_C(1000000)
 #define MINUTE_US (60 * SECOND_US)
 #define HOUR_US (60 * MINUTE_US)
@@ -174,16 +174,12 @@ static void add_block(struct log_group *group, const struct log_block *block) {
 #define OF_EVENT                                                                                                       \
     "event_id = $14::text AND ($15::uuid IS NULL OR batch_id = $15) AND ($10::uuid IS NULL OR subscription_id = $10) "
 
-/* What is not counted yet is seconds to minutes old, as long as counting keeps up: then its time leads to it, and it is
- * not worth a plan of its own. */
-#define SHORT_US (10 * MINUTE_US)
-
 static enum status count_in_log(struct log_query *query, struct connection *connection, const struct segment *segment,
                                 struct error *error) {
     static const struct statement WORKSPACE = {COUNT_IN_LOG(LOG_OF_WORKSPACE)};
     static const struct statement SUBSCRIPTION = {COUNT_IN_LOG(LOG_OF_SUBSCRIPTION)};
     static const struct statement EVENT = {COUNT_IN_LOG(LOG_OF_WORKSPACE "AND " OF_EVENT)};
-    bool event = query->filter.event_id.data, planned = !event && segment->until_us - segment->from_us > SHORT_US;
+    bool event = query->filter.event_id.data;
     const struct statement *statement = event ? &EVENT : query->filter.subscription_id ? &SUBSCRIPTION : &WORKSPACE;
     struct params params;
     struct result *rows = NULL;
@@ -198,10 +194,10 @@ static enum status count_in_log(struct log_query *query, struct connection *conn
         params_uuid(&params, query->filter.batch_id);
     else if (event)
         params_null(&params, PARAM_UUID);
-    enum status status = planned ? log_query_plan_each(connection, error) : STATUS_OK;
+    enum status status = event ? STATUS_OK : log_query_plan_each(connection, error);
     if (status == STATUS_OK)
         status = connection_run(connection, statement, &params, &rows, error);
-    if (status == STATUS_OK && planned)
+    if (status == STATUS_OK && !event)
         status = log_query_plan_once(connection, error);
     params_deinit(&params);
     for (int i = 0; status == STATUS_OK && i < result_rows(rows); i++) {
@@ -245,7 +241,7 @@ static enum status count_in_log(struct log_query *query, struct connection *conn
 
 /* Each within a day or a month: all up to its last hour or day, less what is earlier than its first. */
 #define TOTALS_OF_SCOPE                                                                                                \
-    "FROM log_totals WHERE workspace_id = $1::text AND subscription_id = coalesce($10::uuid, '" NIL "') "              \
+    "FROM log_totals WHERE workspace_id = $1::text AND subscription_id = coalesce($10::uuid, " LOG_ROLLUP_WHOLE ") "   \
     "AND level = at_level AND begins "
 #define ONE_OF_STRETCH(which) "(SELECT " which "(begins) " TOTALS_OF_SCOPE ">= from_at AND begins < until_at)"
 static const struct statement COUNT_IN_TOTALS = {
@@ -254,7 +250,6 @@ static const struct statement COUNT_IN_TOTALS = {
     "CROSS JOIN LATERAL (SELECT earlier + n AS n, " TOLD TOTALS_OF_SCOPE
     "= " ONE_OF_STRETCH("max") " UNION ALL SELECT -earlier, " TOLD TOTALS_OF_SCOPE "= " ONE_OF_STRETCH(
         "min") " AND earlier > 0 OFFSET 0) r "
-               "WHERE $15::timestamptz < $16::timestamptz "
                "GROUP BY 1, 2, 3, until_at WINDOW stretch AS (PARTITION BY from_at) ORDER BY 3"};
 
 static struct log_block read_block(const struct result *rows, int row) {

@@ -16,6 +16,7 @@ struct log_block {
     /* What a read or a refinement has to pass by, whatever fits: the scope's rows, those of failures, those with what
      * of the group's filter has an index (codes, given up, cancelled), and of how many kinds they are. */
     int64_t all, failures, coded, kinds;
+    int64_t at_once; /* of totals: so many hours or days are looked into the next time */
 };
 
 /* Rows with one value of what is ordered by, and the stretches that they lie in, in the order of the walk. */
@@ -54,10 +55,9 @@ struct log_query {
 
     /* Where the walk is. */
     size_t group, block;
-    int64_t at_once; /* so many hours or days of totals are looked into the next time */
-    int64_t skip;    /* rows still to be passed by */
-    int64_t left;    /* rows still wanted; INT64_MAX: all */
-    bool has_key;    /* the rows after this one */
+    int64_t skip; /* rows still to be passed by */
+    int64_t left; /* rows still wanted; INT64_MAX: all */
+    bool has_key; /* the rows after this one */
     int64_t key_at_us;
     struct uuid key_id;
 };

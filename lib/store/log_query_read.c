@@ -32,16 +32,16 @@
                        " LIMIT $18::int8 + $19::int4) l ORDER BY l.created_at " way ", l.id " way                      \
                        " OFFSET $18 LIMIT $19"
 
-/* $20: the groups' values, $21: the order. Rows after the place are those of later groups, and of the first one. */
+/* $20: the groups' values, $21: the order. Rows after the key are those of later groups, and of the first one. */
+#define PLACE "array_position($20::text[], coalesce(" LOG_VALUE("$21") ", '')) AS place "
 #define READ_GROUPS(condition, beyond, way)                                                                            \
-    "SELECT " COLUMNS " FROM (SELECT " COLUMNS ", array_position($20::text[], coalesce(" LOG_VALUE(                    \
-        "$21") ", '')) "                                                                                               \
-               "AS place FROM delivery_logs WHERE " FITTING(                                                           \
-                   LOG_OF_WORKSPACE) "AND " condition " OFFSET 0) l "                                                  \
-                                     "WHERE place > 1 OR (place = 1 AND " AFTER(                                       \
-                                         beyond) ") "                                                                  \
-                                                 "ORDER BY place, created_at " way ", id " way                         \
-                                                 " OFFSET $18::int8 LIMIT $19::int4"
+    "SELECT " COLUMNS " FROM (SELECT " COLUMNS ", " PLACE "FROM delivery_logs "                                        \
+    "WHERE " FITTING(LOG_OF_WORKSPACE) "AND " condition " OFFSET 0) l "                                                \
+                                       "WHERE place > 1 OR (place = 1 AND " AFTER(                                     \
+                                           beyond) ") "                                                                \
+                                                   "ORDER BY place, created_at " way ", id " way                       \
+                                                   " OFFSET $18::int8 LIMIT $19::int4"
+
 static const struct statement RUN[2][2] = {
     {{READ_RUN(LOG_OF_WORKSPACE, ">", "ASC")}, {READ_RUN(LOG_OF_WORKSPACE, "<", "DESC")}},
     {{READ_RUN(LOG_OF_SUBSCRIPTION, ">", "ASC")}, {READ_RUN(LOG_OF_SUBSCRIPTION, "<", "DESC")}},

@@ -1,6 +1,5 @@
 #include "store/log_rollup.h"
 
-#define NIL "00000000-0000-0000-0000-000000000000"
 #define MARGIN "interval '2 seconds'"
 #define MINUTE_MS INT64_C(60000)
 #define HOUR_MS (60 * MINUTE_MS)
@@ -80,12 +79,14 @@ static const struct statement EVENTS_UP = {
 
 /* $3: the level, $4: what it is made of. From the scope's last hour or day before this one, in the same day or month.
  * What is counted anew replaces what was there. */
-static const struct statement TOTALS_REPLACE = {
-    "DELETE FROM log_totals WHERE level = $3::int4 AND begins >= $1::timestamptz"};
+static const struct statement TOTALS_REPLACE = {"DELETE FROM log_totals WHERE level = $3::int4 "
+                                                "AND begins >= $1::timestamptz AND begins < $2::timestamptz"};
 static const struct statement TOTALS_FORGET = {
-    "DELETE FROM log_totals WHERE level = $3::int4 AND begins < " LOG_ROLLUP_FIRST_DAY};
+    "DELETE FROM log_totals WHERE ctid = ANY (ARRAY(SELECT ctid FROM log_totals WHERE level = $3::int4 "
+    "AND begins < " LOG_ROLLUP_FIRST_DAY " LIMIT 20000))"};
 static const struct statement TOTALS_UP = {
-    "WITH counted AS MATERIALIZED (SELECT workspace_id, coalesce(subscription_id, '" NIL "') AS subscription_id, "
+    "WITH counted AS MATERIALIZED (SELECT workspace_id, coalesce(subscription_id, " LOG_ROLLUP_WHOLE
+    ") AS subscription_id, "
     "event_type, delivery_status, status_code, error_code, given_up, test, n FROM log_rollups "
     "WHERE level = $4::int4 AND begins >= $1::timestamptz AND begins < $2::timestamptz "
     "AND ($3::int4 = 4 OR subscription_id IS NULL)), "
@@ -208,8 +209,10 @@ enum status log_rollup_step(struct connection *connection, int minutes, int64_t 
                             struct error *error) {
     *ret_did = false;
     enum status status = begin_state(connection, error);
-    /* The coarser level first: it is soon done, and what it has done shortens what is read. */
-    for (int level = LOG_ROLLUP_LEVELS - 1; level >= LOG_ROLLUP_MINUTE && status == STATUS_OK && !*ret_did; level--)
-        status = step_level(connection, (enum log_rollup_level)level, minutes, ceiling_ms, ret_did, error);
+    /* The coarser level first: it is soon done, and what it has done shortens what is read. Totals can wait. */
+    static const enum log_rollup_level ORDER[LOG_ROLLUP_LEVELS] = {LOG_ROLLUP_DAY, LOG_ROLLUP_HOUR, LOG_ROLLUP_MINUTE,
+                                                                   LOG_ROLLUP_DAY_TOTALS, LOG_ROLLUP_HOUR_TOTALS};
+    for (int i = 0; i < LOG_ROLLUP_LEVELS && status == STATUS_OK && !*ret_did; i++)
+        status = step_level(connection, ORDER[i], minutes, ceiling_ms, ret_did, error);
     return status;
 }

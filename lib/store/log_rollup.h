@@ -39,6 +39,9 @@ static inline int log_rollup_source(int level) {
     return log_rollup_is_totals(level) ? level - LOG_ROLLUP_HOUR_TOTALS + LOG_ROLLUP_HOUR : level - 1;
 }
 
+/* As SQL: the subscription of what log_totals has of a whole workspace. */
+#define LOG_ROLLUP_WHOLE "'00000000-0000-0000-0000-000000000000'"
+
 /* The first day that has counts, as SQL; null: none has. Totals of days before it are those of days that have gone. */
 #define LOG_ROLLUP_FIRST_DAY                                                                                           \
     "(SELECT to_date(right(min(c.relname::text), 8), 'YYYYMMDD')::timestamp AT TIME ZONE 'UTC' "                       \
