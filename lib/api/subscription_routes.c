@@ -337,6 +337,13 @@ static void delete (struct call *call) {
     result_free(&before);
 }
 
+static void answer_secrets(struct call *call, const json_t *secrets, const struct result *rows) {
+    struct subscription_row row;
+    subscriptions_row_read(rows, 0, &row);
+    call_header(call, "ETag", tag_of(call, &row));
+    call_answer_json(call, 200, subscription_secrets_json(secrets));
+}
+
 static void get_secret(struct call *call) {
     struct uuid id;
     if (!subscription_id(call, &id))
@@ -351,7 +358,7 @@ static void get_secret(struct call *call) {
         status = subscription_secrets_open(call->keyring, &id, row.sealed_secrets, clock_wall_ms(), &secrets, &error);
     }
     if (status == STATUS_OK)
-        call_answer_json(call, 200, subscription_secrets_json(secrets));
+        answer_secrets(call, secrets, rows);
     else
         call_failed(call, status, &error);
     json_decref(secrets);
@@ -396,7 +403,7 @@ static void rotate(struct call *call) {
     }
     status = end_change(call, status, true, &error);
     if (status == STATUS_OK)
-        call_answer_json(call, 200, subscription_secrets_json(secrets));
+        answer_secrets(call, secrets, after);
     else
         answer_failed(call, status, &error);
     json_decref(secrets);

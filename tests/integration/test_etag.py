@@ -27,8 +27,17 @@ def test_every_answer_of_one_subscription_has_its_tag(api):
     assert made.headers["etag"] == tag(api, path) == tag(api, path) and made.headers["etag"].startswith('"')
     changed = api.patch(path, {"updated_by": "u", "name": "n"})
     assert changed.headers["etag"] == tag(api, path) != made.headers["etag"]
-    assert api.post(path + "/secret/rotate").status == 200
-    assert tag(api, path) != changed.headers["etag"], "a secret is part of it"
+    assert tag(api, path + "/secret") == changed.headers["etag"]
+    rotated = api.post(path + "/secret/rotate")
+    assert rotated.status == 200 and rotated.headers["etag"] != changed.headers["etag"], "a secret is part of it"
+    assert rotated.headers["etag"] == tag(api, path + "/secret") == tag(api, path)
+
+
+def test_a_rotations_tag_is_good_for_the_next_change(api, one):
+    for _ in range(2):
+        rotated = api.post(one + "/secret/rotate", headers={"If-Match": tag(api, one + "/secret")})
+        assert rotated.status == 200
+    assert api.patch(one, {"updated_by": "u", "name": "n"}, headers={"If-Match": rotated.headers["etag"]}).status == 200
 
 
 def test_another_version_is_neither_changed_nor_deleted(api, one):
