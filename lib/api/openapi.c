@@ -32,18 +32,19 @@ static void add_response(json_t *responses, const char *status) {
 static void add_errors(const struct api_route *route, json_t *responses) {
     bool body = route->flags & (CALL_BODY | CALL_BODY_MAY | CALL_BODY_UNREAD);
     bool reads = strcmp(route->method, "GET") == 0 && !(route->flags & (CALL_SECRET_READ | CALL_ADMIN));
+    /* The server's own, for any request. */
+    add_response(responses, "400");
+    add_response(responses, "413");
+    add_response(responses, "503");
     if (route->flags & CALL_AT_ONCE)
         return;
     add_response(responses, "500");
-    add_response(responses, "503");
     if (route->flags & CALL_PUBLIC)
         return;
-    add_response(responses, "400");
     add_response(responses, "401");
     if (!reads)
         add_response(responses, "403");
     add_response(responses, "404");
-    add_response(responses, "413");
     if (body)
         add_response(responses, "415");
     add_response(responses, "422");
