@@ -169,7 +169,8 @@ static bool is_one_code(const struct log_filter *filter) {
     return filter->status_low && filter->status_low == filter->status_high;
 }
 
-/* Those of an event, or those that one thing alone is asked of; but successes have no index of their codes. */
+/* Those of an event, or those that one thing alone is asked of, not ordered by time, by which stretches are as good;
+ * but successes have no index of their codes. */
 static enum log_index index_for(const struct log_query *query, int64_t total) {
     const struct log_filter *filter = &query->filter;
     enum log_index found = LOG_BY_STRETCH;
@@ -185,8 +186,9 @@ static enum log_index index_for(const struct log_query *query, int64_t total) {
         found = asked[i] ? (enum log_index)i : found;
         things += asked[i];
     }
-    bool more = filter->subscription_id || filter->event_type.data || filter->test == 0 || filter->given_up == 0 ||
-                (filter->status_low && !asked[LOG_OF_CODE]) || (filter->delivery_status.data && !asked[LOG_CANCELLED]);
+    bool more = query->settings.order == LOG_BY_TIME || filter->subscription_id || filter->event_type.data ||
+                filter->test == 0 || filter->given_up == 0 || (filter->status_low && !asked[LOG_OF_CODE]) ||
+                (filter->delivery_status.data && !asked[LOG_CANCELLED]);
     for (size_t i = 0; i < query->group_count; i++)
         more |= query->groups[i].successes && (found == LOG_OF_CODE || found == LOG_OF_ERROR);
     return things == 1 && !more ? found : LOG_BY_STRETCH;

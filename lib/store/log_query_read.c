@@ -13,11 +13,11 @@
 
 /* $11 and $12: from, until. $13 event id, $14 batch. $15 and $16: after which row. $17: failures only, which have an
  * index of their own. What is null or false is folded away before an index is chosen. */
-#define FITTING(scope)                                                                                                 \
-    scope "AND " LOG_FITS "AND created_at >= $11::timestamptz AND created_at < $12::timestamptz "                      \
-          "AND ($14::uuid IS NULL OR batch_id = $14) AND (NOT $17::bool OR delivery_status <> 'success') "
 #define AFTER(beyond) "($15::timestamptz IS NULL OR (created_at, id) " beyond " ($15, $16::uuid)) "
-#define ROWS(scope, beyond) FITTING(scope) "AND ($13::text IS NULL OR event_id = $13) AND " AFTER(beyond)
+#define ROWS(scope, beyond)                                                                                            \
+    scope "AND " LOG_FITS "AND created_at >= $11::timestamptz AND created_at < $12::timestamptz "                      \
+          "AND ($13::text IS NULL OR event_id = $13) AND ($14::uuid IS NULL OR batch_id = $14) AND " AFTER(            \
+              beyond) "AND (NOT $17::bool OR delivery_status <> 'success') "
 
 /* $18: rows passed by, $19: rows wanted. */
 #define READ_RUN(scope, beyond, way)                                                                                   \
@@ -35,12 +35,11 @@
 /* $20: the groups' values, $21: the order. Rows after the key are those of later groups, and of the first one. */
 #define PLACE "array_position($20::text[], coalesce(" LOG_VALUE("$21") ", '')) AS place "
 #define READ_GROUPS(condition, beyond, way)                                                                            \
-    "SELECT " COLUMNS " FROM (SELECT " COLUMNS ", " PLACE "FROM delivery_logs "                                        \
-    "WHERE " FITTING(LOG_OF_WORKSPACE) "AND " condition " OFFSET 0) l "                                                \
-                                       "WHERE place > 1 OR (place = 1 AND " AFTER(                                     \
-                                           beyond) ") "                                                                \
-                                                   "ORDER BY place, created_at " way ", id " way                       \
-                                                   " OFFSET $18::int8 LIMIT $19::int4"
+    "SELECT " COLUMNS " FROM (SELECT " COLUMNS ", " PLACE "FROM delivery_logs WHERE " LOG_OF_WORKSPACE                 \
+    "AND created_at >= $11::timestamptz AND created_at < $12::timestamptz AND " condition " OFFSET 0) l "              \
+    "WHERE place > 1 OR (place = 1 AND " AFTER(beyond) ") "                                                            \
+                                                       "ORDER BY place, created_at " way ", id " way                   \
+                                                       " OFFSET $18::int8 LIMIT $19::int4"
 
 static const struct statement RUN[2][2] = {
     {{READ_RUN(LOG_OF_WORKSPACE, ">", "ASC")}, {READ_RUN(LOG_OF_WORKSPACE, "<", "DESC")}},
@@ -51,20 +50,20 @@ static const struct statement RUNS[2][2] = {
     {{READ_RUNS(LOG_OF_SUBSCRIPTION, ">", "ASC")}, {READ_RUNS(LOG_OF_SUBSCRIPTION, "<", "DESC")}},
 };
 
-#define READ_GROUPS_BY(condition)                                                                                      \
-    {                                                                                                                  \
-        {READ_GROUPS(condition, ">", "ASC")}, {                                                                        \
-            READ_GROUPS(condition, "<", "DESC")                                                                        \
-        }                                                                                                              \
-    }
-/* Each names what its index is of, so that one plan for all its values uses it. */
-static const struct statement GROUPS[LOG_INDEXES][2] = {
-    [LOG_OF_EVENT] = READ_GROUPS_BY("event_id = $13::text AND ($10::uuid IS NULL OR subscription_id = $10)"),
-    [LOG_OF_CODE] = READ_GROUPS_BY("status_code = $5 AND delivery_status <> 'success'"),
-    [LOG_OF_ERROR] = READ_GROUPS_BY("error_code = $4 AND delivery_status <> 'success'"),
-    [LOG_GIVEN_UP] = READ_GROUPS_BY("given_up"),
-    [LOG_CANCELLED] = READ_GROUPS_BY("delivery_status = 'cancelled'"),
-    [LOG_TESTS] = READ_GROUPS_BY("test"),
+/* Each names what its index is of, so that one plan for all its values uses it, and nothing else but what may be asked
+ * with it: these plans are of every day of the log. */
+#define OF_EVENT                                                                                                       \
+    "event_id = $13::text AND ($10::uuid IS NULL OR subscription_id = $10) AND ($14::uuid IS NULL OR batch_id = $14) " \
+    "AND " LOG_FITS
+static const struct statement EVENT[2] = {{READ_GROUPS(OF_EVENT, ">", "ASC")}, {READ_GROUPS(OF_EVENT, "<", "DESC")}};
+#define NEWEST_FIRST(condition)                                                                                        \
+    { READ_GROUPS(condition, "<", "DESC") }
+static const struct statement GROUPS[LOG_INDEXES] = {
+    [LOG_OF_CODE] = NEWEST_FIRST("status_code = $5 AND delivery_status <> 'success'"),
+    [LOG_OF_ERROR] = NEWEST_FIRST("error_code = $4 AND delivery_status <> 'success'"),
+    [LOG_GIVEN_UP] = NEWEST_FIRST("given_up"),
+    [LOG_CANCELLED] = NEWEST_FIRST("delivery_status = 'cancelled'"),
+    [LOG_TESTS] = NEWEST_FIRST("test"),
 };
 
 void log_query_fit_params(struct params *params, const struct log_filter *filter, bool status_null) {
@@ -193,8 +192,9 @@ enum status log_query_read_groups(const struct log_query *query, struct connecti
     params_int4(&params, max);
     params_array(&params, &values);
     params_int4(&params, (int)query->settings.order);
-    enum status status =
-        connection_run(connection, &GROUPS[query->index][query->newest_first], &params, ret_rows, error);
+    const struct statement *statement =
+        query->index == LOG_OF_EVENT ? &EVENT[query->newest_first] : &GROUPS[query->index];
+    enum status status = connection_run(connection, statement, &params, ret_rows, error);
     params_deinit(&params);
     array_deinit(&values);
     return status;
