@@ -75,6 +75,11 @@ static enum status take_headers(struct call *call, const struct test_send *send,
     return STATUS_OK;
 }
 
+/* The example, or else the sample: what an event said. */
+static bool sends_sample(const struct catalogue_entry *type) {
+    return !type->example.data && type->sample.data;
+}
+
 static struct span payload_of(const struct catalogue_entry *type) {
     if (type->example.data)
         return type->example;
@@ -175,6 +180,7 @@ static bool keeps_body(const struct call *call, const struct test_send *send) {
 
 static bool write_down(struct call *call, const struct test_send *send) {
     const struct probe *probe = &send->probe;
+    const struct uuid *source = sends_sample(send->type) ? &send->type->sample_event : &UUID_NIL;
     struct error error;
     bool answered = probe->result == CLIENT_ANSWERED;
     struct log_row row = {
@@ -196,7 +202,7 @@ static bool write_down(struct call *call, const struct test_send *send) {
     };
     if (!send->delivered)
         row.error_code = answered ? SPAN_LITERAL("http_status") : span_of(client_result_name(probe->result));
-    enum status status = test_sends_write(call->connection, &row, send->webhook.body, &error);
+    enum status status = test_sends_write(call->connection, &row, send->webhook.body, source, &error);
     if (status != STATUS_OK)
         call_failed(call, status, &error);
     return status == STATUS_OK;

@@ -6,7 +6,7 @@
 #include "db/connection.h"
 
 /* The number of the newest file in sql/: what this program needs. */
-#define MIGRATE_SCHEMA_VERSION 15
+#define MIGRATE_SCHEMA_VERSION 16
 
 typedef void migrate_progress_fn(void *ctx, const char *file_name, int64_t took_ms);
 

@@ -1,4 +1,6 @@
 #include "store/catalogue.h"
+#include "store/resend.h"
+#include "store/schedule_private.h"
 
 enum status catalogue_list(struct connection *connection, struct span workspace_id, struct span dialect,
                            struct result **ret_rows, struct error *error) {
@@ -76,7 +78,7 @@ enum status catalogue_names(struct connection *connection, struct span workspace
 
 #define ENTRY                                                                                                          \
     "dialect, event_type, description, example::text, schema::text, sample, workspace_id <> '', created_at, "          \
-    "archived_at, first_seen_at, last_seen_at"
+    "archived_at, first_seen_at, last_seen_at, sample_event"
 
 static int64_t time_or_0(const struct result *rows, int row, int column) {
     return result_is_null(rows, row, column) ? 0 : result_timestamp(rows, row, column);
@@ -95,6 +97,7 @@ void catalogue_entry_read(const struct result *rows, int row, struct catalogue_e
         .archived_at_ms = time_or_0(rows, row, 8),
         .first_seen_at_ms = time_or_0(rows, row, 9),
         .last_seen_at_ms = time_or_0(rows, row, 10),
+        .sample_event = result_is_null(rows, row, 11) ? UUID_NIL : result_uuid(rows, row, 11),
     };
 }
 
@@ -195,6 +198,20 @@ enum status catalogue_create(struct connection *connection, struct span workspac
     return status;
 }
 
+static enum status erase_tests(struct connection *connection, struct span workspace_id, struct span event_type,
+                               struct error *error) {
+    static const struct statement ERASE = {"SELECT event_tests_erase(workspace_id, sample_event) FROM event_types "
+                                           "WHERE " OWN " AND event_type = $2 AND sample IS NOT NULL "
+                                           "AND sample_event IS NOT NULL"};
+    struct params params;
+    params_init(&params);
+    params_text(&params, workspace_id);
+    params_text(&params, event_type);
+    enum status status = connection_run(connection, &ERASE, &params, NULL, error);
+    params_deinit(&params);
+    return status;
+}
+
 enum status catalogue_update(struct connection *connection, struct span workspace_id,
                              const struct catalogue_entry *entry, struct result **ret_rows, struct error *error) {
     static const struct statement UPDATE = {
@@ -202,7 +219,9 @@ enum status catalogue_update(struct connection *connection, struct span workspac
         "sample = CASE WHEN $6 THEN sample END, sample_event = CASE WHEN $6 THEN sample_event END "
         "WHERE " OWN " AND event_type = $2 RETURNING " ENTRY};
     bool keeps_sample = entry->sample.data != NULL;
-    enum status status = write_entry(connection, &UPDATE, workspace_id, entry, &keeps_sample, ret_rows, error);
+    enum status status = keeps_sample ? STATUS_OK : erase_tests(connection, workspace_id, entry->event_type, error);
+    if (status == STATUS_OK)
+        status = write_entry(connection, &UPDATE, workspace_id, entry, &keeps_sample, ret_rows, error);
     if (status == STATUS_OK && result_rows(*ret_rows) == 0)
         status = error_set(error, STATUS_NOT_FOUND, "there is no such event type");
     return status;
@@ -247,8 +266,11 @@ enum status catalogue_sighted(struct connection *connection, const struct catalo
                               struct error *error) {
     static const struct statement SIGHTED = {
         "INSERT INTO event_types AS t (workspace_id, event_type, sample, sample_event, first_seen_at, last_seen_at) "
-        "SELECT DISTINCT ON (g.workspace_id, g.event_type) g.workspace_id, g.event_type, g.sample, g.event_key, "
-        "clock_timestamp(), clock_timestamp() "
+        "SELECT DISTINCT ON (g.workspace_id, g.event_type) g.workspace_id, g.event_type, "
+        "CASE WHEN g.sample IS NULL OR EXISTS (SELECT FROM event_types o WHERE o.workspace_id = g.workspace_id "
+        "AND o.event_type = g.event_type AND o.first_seen_at IS NOT NULL) THEN NULL "
+        "WHEN (SELECT true FROM events e WHERE e.workspace_id = g.workspace_id AND e.event_key = g.event_key "
+        "AND e.body = '' LIMIT 1) THEN NULL ELSE g.sample END, g.event_key, clock_timestamp(), clock_timestamp() "
         "FROM unnest($1::text[], $2::text[], $3::text[], $4::uuid[]) g (workspace_id, event_type, sample, event_key) "
         "WHERE g.event_type NOT LIKE 'hookcast.%' "
         "AND EXISTS (SELECT FROM workspaces w WHERE w.id = g.workspace_id AND w.erased_at IS NULL) "
@@ -277,7 +299,14 @@ enum status catalogue_sighted(struct connection *connection, const struct catalo
     params_array(&params, &samples);
     params_array(&params, &keys);
     params_int8(&params, CATALOGUE_MAX_SEEN);
-    enum status status = connection_run(connection, &SIGHTED, &params, NULL, error);
+    /* An event that is being erased is so before or after this. */
+    enum status status = connection_exec(connection,
+                                         "BEGIN; SET LOCAL enable_seqscan = off; "
+                                         "SELECT pg_advisory_xact_lock_shared(" RESEND_LOCK ")",
+                                         error);
+    if (status == STATUS_OK)
+        status = connection_run(connection, &SIGHTED, &params, NULL, error);
+    status = schedule_end_transaction(connection, status, error);
     params_deinit(&params);
     array_deinit(&keys);
     array_deinit(&samples);

@@ -35,6 +35,7 @@ struct catalogue_entry {
     struct span dialect, event_type, description;
     struct span example, schema; /* JSON; SPAN_NONE: none, here and below */
     struct span sample;          /* the payload of the first event of it that was seen, as it was written */
+    struct uuid sample_event;    /* that event's key; nil: none */
     bool own;
     int64_t created_at_ms, archived_at_ms, first_seen_at_ms, last_seen_at_ms; /* 0: null */
 };
@@ -63,7 +64,8 @@ MUST_USE enum status catalogue_lock_own(struct connection *connection, struct sp
 MUST_USE enum status catalogue_create(struct connection *connection, struct span workspace_id,
                                       const struct catalogue_entry *entry, struct result **ret_rows,
                                       struct error *error);
-/* Description, example and schema; the sample stays unless it is SPAN_NONE. */
+/* Description, example and schema; the sample stays unless it is SPAN_NONE, when the bodies of tests that were made of
+ * it go too, and what was answered to them. After catalogue_lock_own, in its transaction. */
 MUST_USE enum status catalogue_update(struct connection *connection, struct span workspace_id,
                                       const struct catalogue_entry *entry, struct result **ret_rows,
                                       struct error *error);
@@ -87,7 +89,8 @@ struct catalogue_sighting {
 };
 
 /* At most 1,000, of workspaces that are there: those that neither hookcast's catalogue nor the workspace has are made,
- * with their samples; of the workspace's own that they were seen now is noted. */
+ * with their samples, unless the event has been erased; of the workspace's own that they were seen now is noted. A
+ * transaction of its own. STATUS_CONFLICT: an event is being erased; nothing was written. */
 MUST_USE enum status catalogue_sighted(struct connection *connection, const struct catalogue_sighting *sightings,
                                        size_t count, struct error *error);
 

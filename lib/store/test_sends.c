@@ -70,38 +70,65 @@ enum status test_sends_workspace_name(struct connection *connection, struct span
     return status;
 }
 
+/* Whether the sample is still there. Who takes it away then waits for this transaction, and sees what it wrote. */
+static enum status hold_sample(struct connection *connection, const struct log_row *row, const struct uuid *source,
+                               bool *ret_there, struct error *error) {
+    static const struct statement HOLD = {"SELECT 1 FROM event_types WHERE workspace_id = $1 AND event_type = $2 "
+                                          "AND sample_event = $3 FOR SHARE"};
+    struct params params;
+    struct result *result = NULL;
+    params_init(&params);
+    params_text(&params, row->workspace_id);
+    params_text(&params, row->event_type);
+    params_uuid(&params, source);
+    enum status status = connection_run(connection, &HOLD, &params, &result, error);
+    params_deinit(&params);
+    *ret_there = status == STATUS_OK && result_rows(result) > 0;
+    result_free(&result);
+    return status;
+}
+
 static enum status copy_body(struct connection *connection, const struct log_row *row, struct span body,
-                             struct error *error) {
+                             const struct uuid *source, struct error *error) {
     static const struct statement INSERT = {
-        "INSERT INTO test_bodies (created_at, id, workspace_id, body) VALUES ($1, $2, $3, $4)"};
+        "INSERT INTO test_bodies (created_at, id, workspace_id, body, source_event) VALUES ($1, $2, $3, $4, $5)"};
     struct params params;
     params_init(&params);
     params_timestamp(&params, row->created_at_ms);
     params_uuid(&params, &row->id);
     params_text(&params, row->workspace_id);
     params_bytea(&params, body);
+    if (uuid_is_nil(source))
+        params_null(&params, PARAM_UUID);
+    else
+        params_uuid(&params, source);
     enum status status = connection_run(connection, &INSERT, &params, NULL, error);
     params_deinit(&params);
     return status;
 }
 
 static enum status write_once(struct connection *connection, const struct log_row *asked, struct span body,
-                              struct error *error) {
+                              const struct uuid *source, struct error *error) {
     struct partition_bounds bounds;
     struct buffer rows;
     struct log_row row = *asked;
+    bool keeps = true;
     enum status status = connection_exec(connection, "BEGIN", error);
     if (status != STATUS_OK)
         return status;
     buffer_init(&rows, ROW_MAX_BYTES);
     status = partitions_read_bounds(connection, &bounds, error);
+    if (status == STATUS_OK && !uuid_is_nil(source))
+        status = hold_sample(connection, &row, source, &keeps, error);
+    if (!keeps)
+        row.response_body = SPAN_NONE;
     if (status == STATUS_OK) {
         row.created_at_ms = partitions_clamp(&bounds, bounds.now_ms);
         logs_row(&rows, &row);
         status = logs_copy(connection, buffer_view(&rows), error);
     }
-    if (status == STATUS_OK)
-        status = copy_body(connection, &row, body, error);
+    if (status == STATUS_OK && keeps)
+        status = copy_body(connection, &row, body, source, error);
     if (status == STATUS_OK)
         status = connection_exec(connection, "COMMIT", error);
     struct error ignored;
@@ -113,12 +140,12 @@ static enum status write_once(struct connection *connection, const struct log_ro
 }
 
 enum status test_sends_write(struct connection *connection, const struct log_row *row, struct span body,
-                             struct error *error) {
-    enum status status = write_once(connection, row, body, error);
+                             const struct uuid *source, struct error *error) {
+    enum status status = write_once(connection, row, body, source, error);
     if (status != STATUS_NOT_FOUND)
         return status;
     status = partitions_ensure(connection, error);
-    return status == STATUS_OK ? write_once(connection, row, body, error) : status;
+    return status == STATUS_OK ? write_once(connection, row, body, source, error) : status;
 }
 
 enum status test_sends_bodies(struct connection *connection, struct span workspace_id, const struct uuid *ids,

@@ -22,9 +22,10 @@ MUST_USE enum status test_sends_workspace_name(struct connection *connection, st
                                                struct result **ret_rows, struct span *ret_name, struct error *error);
 
 /* The log row, its created_at put between the bounds of the partitions, and the body that was sent, in one transaction.
- * Makes the partitions when there are none yet. */
+ * Makes the partitions when there are none yet. source: the event that the type's sample, which was sent, is of; when
+ * the type has that sample no more, neither the body nor the answer is kept. Nil: no sample was sent. */
 MUST_USE enum status test_sends_write(struct connection *connection, const struct log_row *row, struct span body,
-                                      struct error *error);
+                                      const struct uuid *source, struct error *error);
 
 /* The bodies of tests, by their log rows' ids: for each that is still there a row, with its body unless that is longer
  * than TEST_SENDS_SMALL_BYTES. */

@@ -8,6 +8,8 @@
 #include "../db/pg_fixture.h"
 #include "db/migrate.h"
 #include "store/catalogue.h"
+#include "store/partitions.h"
+#include "store/resend.h"
 
 static char *conninfo;
 static struct connection *connection;
@@ -201,11 +203,44 @@ static void test_those_that_are_seen(void **state) {
     assert_string_equal(pg_fixture_ask(connection, all), "seen.one- seen.two- t7-");
 }
 
+static void test_an_erased_event_is_no_sample(void **state) {
+    (void)state;
+    struct error error;
+    const struct catalogue_sighting sightings[] = {
+        {SPAN_LITERAL("shop"), SPAN_LITERAL("gone"), SPAN_LITERAL("1"), {{1}}},
+        {SPAN_LITERAL("shop"), SPAN_LITERAL("kept"), SPAN_LITERAL("2"), {{2}}},
+        {SPAN_LITERAL("shop"), SPAN_LITERAL("unwanted"), SPAN_LITERAL("3"), {{3}}},
+        {SPAN_LITERAL("shop"), SPAN_LITERAL("made"), SPAN_LITERAL("4"), {{4}}},
+        {SPAN_LITERAL("shop"), SPAN_LITERAL("of.another"), SPAN_LITERAL("5"), {{5}}},
+    };
+    assert_int_equal(partitions_ensure(connection, &error), STATUS_OK);
+    pg_fixture_exec(
+        connection,
+        "INSERT INTO workspaces (id) VALUES ('shop');"
+        "INSERT INTO event_types (workspace_id, event_type) VALUES ('shop', 'made');"
+        "INSERT INTO events (created_at, event_key, workspace_id, event_id, event_type, occurred_at, topic, part, "
+        "record_offset, record_time, headers, body) SELECT now(), rpad(n::text, 32, '0')::uuid, w, 'e', 't', now(), "
+        "'t', 0, 0, now(), '{}', convert_to(body, 'UTF8') FROM (VALUES ('01', 'shop', ''), ('02', 'shop', 'x'), "
+        "('04', 'shop', ''), ('05', 'other', '')) v(n, w, body)");
+    /* An erasure that is under way is waited for. */
+    struct connection *other = pg_fixture_connect(conninfo);
+    pg_fixture_exec(other, "BEGIN; SELECT pg_advisory_xact_lock(" RESEND_LOCK ")");
+    pg_fixture_exec(connection, "SET lock_timeout = '100ms'");
+    assert_int_equal(catalogue_sighted(connection, sightings, 5, &error), STATUS_CONFLICT);
+    pg_fixture_exec(other, "COMMIT");
+    connection_free(&other);
+    assert_int_equal(catalogue_sighted(connection, sightings, 5, &error), STATUS_OK);
+    assert_string_equal(
+        pg_fixture_ask(connection, "SELECT string_agg(concat_ws(' ', event_type, sample), ', ' ORDER BY event_type) "
+                                   "FROM event_types WHERE workspace_id = 'shop' AND first_seen_at IS NOT NULL"),
+        "gone, kept 2, made, of.another 5, unwanted 3");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lists_in_the_documents_order), cmocka_unit_test(test_knows_its_dialects),
         cmocka_unit_test(test_tells_what_is_unknown),        cmocka_unit_test(test_one_of_its_own),
-        cmocka_unit_test(test_those_that_are_seen),
+        cmocka_unit_test(test_those_that_are_seen),          cmocka_unit_test(test_an_erased_event_is_no_sample),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -84,12 +84,50 @@ static void test_a_row_and_its_body(void **state) {
                           .sent_at_ms = clock_wall_ms(),
                           .test = true};
     /* There are no days yet. */
-    ok(test_sends_write(connection, &row, SPAN_LITERAL("{\"a\":\x01}"), &error));
-    ok(test_sends_write(connection, &row, SPAN_LITERAL("{}"), &error));
+    ok(test_sends_write(connection, &row, SPAN_LITERAL("{\"a\":\x01}"), &UUID_NIL, &error));
+    ok(test_sends_write(connection, &row, SPAN_LITERAL("{}"), &UUID_NIL, &error));
     expect_sql("SELECT count(*) FROM delivery_logs WHERE test AND abs(extract(epoch FROM now() - created_at)) < 60",
                "2");
     expect_sql("SELECT min(encode(body, 'hex')) FROM test_bodies t JOIN delivery_logs l USING (id, created_at)",
                "7b2261223a017d");
+}
+
+static void write_answered(int id, const struct uuid *source) {
+    struct log_row row = {.id = numbered_uuid(id),
+                          .workspace_id = span_of("w1"),
+                          .event_key = numbered_uuid(100 + id),
+                          .event_id = span_of("evt"),
+                          .event_type = span_of("a.b"),
+                          .webhook_url = span_of("https://a/"),
+                          .delivery_status = "success",
+                          .response_body = span_of("thanks for the secret"),
+                          .attempt = 1,
+                          .test = true};
+    ok(test_sends_write(connection, &row, SPAN_LITERAL("secret"), source, &error));
+}
+
+#define KEPT                                                                                                           \
+    "SELECT string_agg(concat(right(l.id::text, 1), ':', convert_from(t.body, 'UTF8'), ':', l.response_body), ' ' "    \
+    "ORDER BY l.id) FROM delivery_logs l LEFT JOIN test_bodies t USING (created_at, id)"
+
+static void test_what_was_made_of_an_event_goes_with_it(void **state) {
+    (void)state;
+    struct uuid event = numbered_uuid(50), other = numbered_uuid(51);
+    exec_sql("INSERT INTO event_types (workspace_id, event_type, sample, sample_event) VALUES ('w1', 'a.b', 'secret', "
+             "'00000000-0000-7000-8000-000000000032'), ('w2', 'a.b', 'secret', "
+             "'00000000-0000-7000-8000-000000000032')");
+    write_answered(1, &event);
+    write_answered(2, &UUID_NIL);
+    write_answered(3, &other); /* which is no sample any more */
+    expect_sql(KEPT, "1:secret:thanks for the secret 2:secret:thanks for the secret 3::");
+    expect_sql("SELECT event_copies_erase('w1', '00000000-0000-7000-8000-000000000032')", "2");
+    expect_sql(KEPT, "1:: 2:secret:thanks for the secret 3::");
+    expect_sql("SELECT string_agg(concat(workspace_id, sample, sample_event IS NULL), ' ' ORDER BY workspace_id) FROM "
+               "event_types WHERE event_type = 'a.b'",
+               "w1t w2secretf");
+    write_answered(4, &event); /* it was under way */
+    expect_sql(KEPT, "1:: 2:secret:thanks for the secret 3:: 4::");
+    expect_sql("SELECT event_copies_erase('w1', '00000000-0000-7000-8000-000000000032')", "0");
 }
 
 static void test_the_name_of_a_workspace(void **state) {
@@ -125,11 +163,9 @@ static void test_seleqts_one(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        STORE_TEST(test_ten_a_minute_and_workspace),
-        STORE_TEST(test_the_newest_with_the_url),
-        STORE_TEST(test_a_row_and_its_body),
-        STORE_TEST(test_the_name_of_a_workspace),
-        STORE_TEST(test_seleqts_one),
+        STORE_TEST(test_ten_a_minute_and_workspace), STORE_TEST(test_the_newest_with_the_url),
+        STORE_TEST(test_a_row_and_its_body),         STORE_TEST(test_what_was_made_of_an_event_goes_with_it),
+        STORE_TEST(test_the_name_of_a_workspace),    STORE_TEST(test_seleqts_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
