@@ -211,9 +211,12 @@ static void erase(struct call *call) {
     enum status status =
         event_lookup_keys(call->connection, call->workspace_id, call_param(call, "event_id"), &is_key, &keys, &error);
     bool ambiguous = status == STATUS_OK && result_rows(keys) > 1;
+    struct uuid key;
     if (status == STATUS_OK && !ambiguous) {
-        struct uuid key = result_uuid(keys, 0, 0);
+        key = result_uuid(keys, 0, 0);
         status = event_erase(call->connection, call->workspace_id, &key, &error);
+    } else if (status == STATUS_NOT_FOUND && uuid_parse(call_param(call, "event_id"), &key) == STATUS_OK) {
+        status = event_erase(call->connection, call->workspace_id, &key, &error); /* a sample, perhaps */
     }
     if (ambiguous)
         answer_ambiguous(call, keys);

@@ -1,6 +1,6 @@
 /* What the files of the jobs thread share: jobs.c (the thread and its rhythm), jobs_health.c (health, disabling),
  * jobs_outbox.c (operational events), jobs_resend.c (replay and recovery), jobs_rollup.c (counts of the log),
- * jobs_erase.c (workspaces that go). */
+ * jobs_erase.c (workspaces that go, events that went). */
 #ifndef DISPATCH_JOBS_PRIVATE_H
 #define DISPATCH_JOBS_PRIVATE_H
 

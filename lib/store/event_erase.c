@@ -154,11 +154,14 @@ static enum status erase_kept(struct erasing *erasing, struct error *error) {
         "AND event_id = (SELECT event_id FROM events WHERE workspace_id = $1 AND event_key = $2 LIMIT 1) "
         "AND response_body IS NOT NULL"};
     static const struct statement BATCHES = {
-        "UPDATE delivery_logs d SET response_body = NULL FROM batches b WHERE b.workspace_id = $1 "
+        "WITH held AS MATERIALIZED (SELECT b.id FROM batches b WHERE b.workspace_id = $1 "
         "AND b.created_at >= (SELECT min(created_at) FROM events WHERE workspace_id = $1 AND event_key = $2) "
-        "- interval '5 minutes' "
-        "AND $2 = ANY (b.event_keys) AND d.workspace_id = $1 AND d.event_id = b.id::text AND d.event_key = b.id "
-        "AND d.response_body IS NOT NULL"};
+        "- interval '5 minutes' AND $2 = ANY (b.event_keys)), "
+        "noted AS (INSERT INTO erasures (workspace_id, event_key, event_id) SELECT $1::text, id, id::text FROM held "
+        "UNION ALL (SELECT workspace_id, event_key, event_id FROM events WHERE workspace_id = $1 AND event_key = $2 "
+        "LIMIT 1)) "
+        "UPDATE delivery_logs d SET response_body = NULL FROM held b WHERE d.workspace_id = $1 "
+        "AND d.event_id = b.id::text AND d.event_key = b.id AND d.response_body IS NOT NULL"};
     static const struct statement EVENT = {
         "WITH gone AS (UPDATE events SET body = '', headers = '{}', record_key = NULL WHERE workspace_id = $1 "
         "AND event_key = $2 AND (octet_length(body) > 0 OR headers <> '{}' OR record_key IS NOT NULL) "
@@ -170,6 +173,41 @@ static enum status erase_kept(struct erasing *erasing, struct error *error) {
         status = run(erasing, &BATCHES, NULL, error);
     if (status == STATUS_OK)
         status = run(erasing, &EVENT, NULL, error);
+    return status;
+}
+
+static enum status erase_found(struct erasing *erasing, struct error *error) {
+    enum status status = partitions_read_bounds(erasing->connection, &erasing->days, error);
+    if (status == STATUS_OK)
+        status = erase_members(erasing, error);
+    if (status == STATUS_OK)
+        status = erase_schedule(erasing, error);
+    if (status == STATUS_OK)
+        status = erase_kept(erasing, error);
+    if (status == STATUS_OK)
+        status = logs_copy(erasing->connection, buffer_view(&erasing->logs), error);
+    return status;
+}
+
+/* Of an event that has no row, there may be a sample, and tests that were made of it. */
+static enum status erase_copies(const struct erasing *erasing, struct error *error) {
+    static const struct statement COPIES = {"SELECT audit_note($1, 'event.erased', $2::uuid::text, NULL, NULL) "
+                                            "FROM event_copies_erase($1, $2) AS gone WHERE gone > 0"};
+    struct result *rows = NULL;
+    enum status status = run(erasing, &COPIES, &rows, error);
+    if (status == STATUS_OK && result_rows(rows) == 0)
+        status = error_set(error, STATUS_NOT_FOUND, "no such event");
+    result_free(&rows);
+    return status;
+}
+
+enum status event_erase_finish(struct connection *connection, int most, struct error *error) {
+    static const struct statement FINISH = {"SELECT erasures_finish($1::int4)"};
+    struct params params;
+    params_init(&params);
+    params_int4(&params, most);
+    enum status status = connection_run(connection, &FINISH, &params, NULL, error);
+    params_deinit(&params);
     return status;
 }
 
@@ -188,15 +226,9 @@ enum status event_erase(struct connection *connection, struct span workspace_id,
     if (status == STATUS_OK)
         status = find(&erasing, error);
     if (status == STATUS_OK)
-        status = partitions_read_bounds(connection, &erasing.days, error);
-    if (status == STATUS_OK)
-        status = erase_members(&erasing, error);
-    if (status == STATUS_OK)
-        status = erase_schedule(&erasing, error);
-    if (status == STATUS_OK)
-        status = erase_kept(&erasing, error);
-    if (status == STATUS_OK)
-        status = logs_copy(connection, buffer_view(&erasing.logs), error);
+        status = erase_found(&erasing, error);
+    else if (status == STATUS_NOT_FOUND)
+        status = erase_copies(&erasing, error);
     status = schedule_end_transaction(connection, status, error);
     connection_set_timeout(connection, timeout_ms);
     buffer_deinit(&erasing.logs);

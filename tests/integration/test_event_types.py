@@ -5,6 +5,7 @@ import json
 import pytest
 from servers import wait_until
 from support.installation import find_key
+from support.receiver import Answer, Gate
 
 ALL = "/api/v1/workspaces/{}/event_types"
 PAID = {"event_type": "order.paid", "description": "An order was paid", "example": {"order": {"id": 7, "total": 19.99}},
@@ -231,8 +232,82 @@ def test_a_sample_goes_with_its_event(installation, receiver):
     receiver.wait_for(1, "/hook")
     wait_until(lambda: installation.db.count("events") == 1, 10, what="the event is written")
     assert own(installation, "order.lost")["sample"] == '{"secret":"of somebody"}'
-    assert api.delete(f"/api/v1/workspaces/w1/events/{event['id']}").status == 204
+    sent, under_way = send_the_sample(installation, receiver, "order.lost", lambda: api.delete(EVENTS + event["id"]))
     assert own(installation, "order.lost")["sample"] is None
+    assert [told(api, row) for row in (sent, under_way)] == [(None, None), (None, None)]
+    assert installation.db.count("test_bodies") == 0
+
+
+EVENTS = "/api/v1/workspaces/w1/events/"
+
+
+def told(api, row):
+    shown = api.get(f"/api/v1/workspaces/w1/logs/{row}").json
+    return shown["response_body"], shown["delivered_event_obj"]
+
+
+def send_the_sample(installation, receiver, event_type, erase):
+    """Two tests: one is made before the sample goes, one is under way meanwhile. The ids of their rows."""
+    api, gate = installation.api, Gate(Answer(200, "thanks for the secret"))
+    receiver.on("/test", Answer(200, "thanks for the secret"))
+    receiver.on("/gate", gate)
+
+    def test(path):
+        answer = api.post("/api/v1/workspaces/w1/test", {"event_type": event_type, "webhook_url": receiver.url(path)})
+        assert answer.status == 200 and b"of somebody" in answer.body, answer
+    test("/test")
+    [sent] = installation.db.rows("SELECT id FROM delivery_logs WHERE test")
+    answered, body = told(api, sent["id"])
+    assert answered == "thanks for the secret" and body["value"]["payload"] == {"secret": "of somebody"}
+    with concurrent.futures.ThreadPoolExecutor(1) as threads:
+        running = threads.submit(test, "/gate")
+        try:
+            receiver.wait_for(1, "/gate")
+            answer = erase()
+        finally:
+            gate.open()
+        running.result()
+    assert answer.status in (200, 204), answer
+    [under_way] = installation.db.rows("SELECT id FROM delivery_logs WHERE test AND id <> %s", sent["id"])
+    return sent["id"], under_way["id"]
+
+
+def unwanted(installation, event_type):
+    installation.env["HOOKCAST_TOPICS"] = installation.group + "_all"
+    installation.dispatch()
+    over_one_topic(installation, [installation.event(event_type, payload={"secret": "of somebody"})])
+    wait_until(lambda: own(installation, event_type), 20, what="the type is there")
+    assert installation.db.count("events") == 0
+    return own(installation, event_type)
+
+
+def test_a_sample_of_an_event_that_nobody_wanted_goes_by_its_key(installation, receiver):
+    api, key = installation.api, unwanted(installation, "order.lost")["sample_event"]
+    assert installation.api_of("w2").delete(f"/api/v1/workspaces/w2/events/{key}").status == 404
+    rows = send_the_sample(installation, receiver, "order.lost", lambda: api.delete(EVENTS + str(key)))
+    assert own(installation, "order.lost")["sample"] is None and installation.db.count("test_bodies") == 0
+    assert [told(api, row) for row in rows] == [(None, None), (None, None)]
+    assert api.get("/api/v1/workspaces/w1/audit?action=event.erased").json["audit"][0]["target"] == str(key)
+    assert api.delete(EVENTS + str(key)).status == 404
+
+
+def test_a_sample_that_is_taken_away_leaves_no_tests(installation, receiver):
+    api = installation.api
+    unwanted(installation, "order.lost")
+    rows = send_the_sample(installation, receiver, "order.lost",
+                                  lambda: api.patch(ALL.format("w1") + "/order.lost", {"sample": None}))
+    assert [told(api, row) for row in rows] == [(None, None), (None, None)]
+    assert installation.db.count("test_bodies") == 0
+
+
+def test_tests_of_an_example_stay(installation, receiver):
+    api = installation.api
+    unwanted(installation, "order.lost")
+    assert api.patch(ALL.format("w1") + "/order.lost", {"example": {"made": "up"}}).status == 200
+    answer = api.post("/api/v1/workspaces/w1/test", {"event_type": "order.lost", "webhook_url": receiver.url("/test")})
+    assert answer.status == 200 and b"made" in receiver.requests("/test")[0].body
+    assert api.delete(EVENTS + str(own(installation, "order.lost")["sample_event"])).status == 204
+    assert installation.db.count("test_bodies") == 1
 
 
 def test_a_number_that_the_database_can_not_keep_is_refused(api):

@@ -8,7 +8,7 @@ import time
 import pytest
 from support.api import Api
 from support.installation import find_key
-from support.receiver import Answer, FailFirst
+from support.receiver import Answer, FailFirst, Gate, InTurn
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 MADE = re.compile(r"^evt_[0-9a-f]{32}$")
@@ -536,6 +536,29 @@ def test_erasing_out_of_a_batch_that_waits(installation, receiver, wait_until):
     assert installation.api.delete(path("lone")).status == 204
     assert installation.db.count("schedule", "kind = 1") == 0
     assert fate(looked_up(installation, "lone"), lone) == (True, None, "cancelled")
+
+
+def test_what_is_answered_after_the_erasure_goes_minutes_later(installation, receiver, wait_until):
+    gate, db = Gate(Answer(500, "you said: secret")), installation.db
+    receiver.on("/hook", InTurn(Answer(500, "you said: secret"), gate))
+    installation.serve()
+    subscription = installation.subscribe(receiver.url("/hook"), retry_schedule=["1s", "1h"])
+    installation.wait_in_force()
+    taken(installation.api.post(path(), {"id": "gone", "event_type": "message.new", "payload": "secret"}))
+    try:
+        receiver.wait_for(2, "/hook", 30)
+        assert db.count("delivery_logs", "response_body IS NOT NULL") == 1
+        assert installation.api.delete(path("gone")).status == 204
+        assert db.count("delivery_logs", "response_body IS NOT NULL") == 0
+    finally:
+        gate.open()
+    late = "response_body = 'you said: secret' AND attempt = 2"
+    wait_until(lambda: db.count("delivery_logs", late) == 1, 20, 0.05, "the second attempt is logged")
+    assert db.count("erasures") == 1
+    db.execute("UPDATE erasures SET erased_at = erased_at - interval '5 minutes'")
+    wait_until(lambda: db.count("erasures") == 0, 20, 0.05, "the erasure is finished")
+    assert db.count("delivery_logs", "response_body IS NOT NULL") == 0
+    assert len(of(looked_up(installation, "gone"), subscription)["attempts"]) == 3  # the cancelled one too
 
 
 def test_what_was_erased_is_not_sent_again(installation, receiver, wait_until):

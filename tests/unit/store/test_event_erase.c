@@ -122,6 +122,55 @@ static void test_batches_lose_it(void **state) {
                "65failedt 66failedt 66cancelledt 67failedtsecret");
 }
 
+/* No subscription wanted it: it has no row. */
+static void test_a_sample_alone(void **state) {
+    (void)state;
+    exec_sql("INSERT INTO event_types (workspace_id, event_type, sample, sample_event) VALUES ('w1', 'lone', 'secret', "
+             "ev(1)), ('w1', 'other', 'secret', ev(2)), ('w2', 'lone', 'secret', ev(1)), ('w1', 'fed', 'secret', ev(3))"
+             ";SELECT put_events(3, 3); SELECT set_config('hookcast.key', '" ONE "', false)");
+    ok(erase(1));
+    expect_sql("SELECT string_agg(concat_ws(' ', workspace_id, event_type, sample), ', ' ORDER BY 1) FROM (SELECT * "
+               "FROM event_types WHERE workspace_id <> '' ORDER BY workspace_id, event_type OFFSET 0) t",
+               "w1 fed secret, w1 lone, w1 other secret, w2 lone secret");
+    expect_sql("SELECT string_agg(concat_ws(' ', action, right(target, 1), before, after), '|') FROM audit "
+               "WHERE action LIKE 'event.%'",
+               "event.erased 1");
+    expect_sql("SELECT count(*) FROM audit WHERE audit::text LIKE '%secret%'", "0");
+    assert_int_equal(erase(1), STATUS_NOT_FOUND);
+    ok(erase(3));
+    expect_sql("SELECT count(*) FROM event_types WHERE sample IS NOT NULL", "2");
+}
+
+#define LATE "UPDATE delivery_logs SET response_body = 'late'"
+#define ANSWERED                                                                                                       \
+    "SELECT string_agg(concat(workspace_id, right(event_id, 1), right(event_key::text, 1), response_body), ' ' "       \
+    "ORDER BY workspace_id, event_key, event_id) FROM delivery_logs"
+
+static void test_what_was_under_way_is_cleared_afterwards(void **state) {
+    (void)state;
+    exec_sql("SELECT put_events(1, 2); SELECT put_logs(1, 2, '" ONE "', 'failed'); SELECT put_logs(1, 1, '" ONE
+             "', 'failed', workspace => 'w2');"
+             "INSERT INTO batches VALUES (at(5), ev(9), 'w1', '" ONE "', ARRAY[ev(1), ev(2)]), "
+             "(at(5), ev(10), 'w1', '" ONE "', ARRAY[ev(2)]);"
+             "INSERT INTO delivery_logs (created_at, id, workspace_id, event_key, event_id, subscription_id, "
+             "event_type, webhook_url, delivery_status, attempt, batch_id) SELECT at(6), id, 'w1', id, id::text, "
+             "subscription_id, '*', '', 'failed', 1, id FROM batches;"
+             "INSERT INTO delivery_logs (created_at, id, workspace_id, event_key, event_id, subscription_id, "
+             "event_type, webhook_url, delivery_status, attempt) SELECT at(6), ev(99), 'w1', ev(3), 'e1', '" ONE
+             "', 'x', '', 'failed', 1");
+    ok(erase(1));
+    exec_sql(LATE);
+    ok(event_erase_finish(connection, 10, &error));
+    expect_sql("SELECT count(*) FROM delivery_logs WHERE response_body IS NULL", "0");
+    expect_sql("SELECT count(*) FROM erasures", "2");
+    exec_sql("UPDATE erasures SET erased_at = at(0)");
+    ok(event_erase_finish(connection, 1, &error));
+    expect_sql("SELECT count(*) FROM erasures", "1");
+    ok(event_erase_finish(connection, 10, &error));
+    expect_sql(ANSWERED, "w111 w122late w113late w199 w1aalate w211late");
+    expect_sql("SELECT count(*) FROM erasures", "0");
+}
+
 static void test_a_lock_that_is_held_is_not_waited_for(void **state) {
     (void)state;
     exec_sql("SELECT put_events(1, 1);" PUT_ROW "'w1', '" ONE
@@ -143,6 +192,8 @@ int main(void) {
         RESEND_TEST(test_what_waits_is_cancelled),
         RESEND_TEST(test_members_go_and_closers_count),
         RESEND_TEST(test_batches_lose_it),
+        RESEND_TEST(test_a_sample_alone),
+        RESEND_TEST(test_what_was_under_way_is_cleared_afterwards),
         RESEND_TEST(test_a_lock_that_is_held_is_not_waited_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
