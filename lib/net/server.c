@@ -4,7 +4,8 @@
  * The life of a request in MHD's callbacks: on_uri (the request line is there; the request is made) ─▶ on_request with
  * the headers (refuse what may be refused without the body) ─▶ on_request with each piece of the body ─▶ on_request
  * with the end: the handler is called. If that has not answered when it returns, the connection is suspended, and
- * resumed by the answer ─▶ on_request once more, which queues the answer ─▶ on_completed, where the request is freed.
+ * resumed by the answer ─▶ on_request once more, which queues the answer ─▶ on_completed, where the request is freed,
+ * or at the latest on_connection.
  */
 #include "net/server.h"
 
@@ -24,6 +25,8 @@
 #define STREAM_BLOCK_BYTES (32 * 1024)
 #define STREAM_CHUNK_MAX_BYTES (1024 * 1024)
 #define ID_MAX 64
+#define STRICT (MHD_VERSION >= 0x01000000) /* before, MHD sent its refusal's head twice: start() says it better */
+#define PARAMETERS_MAX 256 /* of a query: each takes of the connection's memory, and MHD has room for some 480 */
 
 struct header {
     char *name;
@@ -41,6 +44,7 @@ struct request {
     size_t body_bytes;
     char id[ID_MAX + 1];
     STAILQ_HEAD(, header) headers;
+    bool bad_uri;   /* no handler is to see it */
     bool started;   /* the headers were seen */
     bool handed;    /* to the handler */
     bool suspended; /* until it is answered */
@@ -105,6 +109,22 @@ static bool is_sane_id(struct span id) {
     return true;
 }
 
+static size_t count_parameters(const char *uri) {
+    size_t count = 1;
+    for (const char *at = strchr(uri, '&'); at; at = strchr(at + 1, '&'))
+        count++;
+    return count;
+}
+
+/* MHD takes spaces in a URI, and where it has no room for all parameters it forgets the request without an answer: such
+ * a connection is left to a timeout that is short. */
+static void check_uri(struct request *request, const char *uri) {
+    bool too_many = count_parameters(uri) > PARAMETERS_MAX;
+    request->bad_uri = too_many || strchr(uri, ' ');
+    if (too_many)
+        CHECK(MHD_set_connection_option(request->connection, MHD_CONNECTION_OPTION_TIMEOUT, 1U) == MHD_YES);
+}
+
 static void *on_uri(void *ctx, const char *uri, struct MHD_Connection *connection) {
     struct server *server = ctx;
     struct request *request = mem_calloc(1, sizeof(*request));
@@ -114,19 +134,12 @@ static void *on_uri(void *ctx, const char *uri, struct MHD_Connection *connectio
     buffer_init(&request->body, server->settings.max_body_bytes);
     STAILQ_INIT(&request->headers);
     TAILQ_INSERT_TAIL(&server->requests, request, entry);
+    check_uri(request, uri);
     return request;
 }
 
-static void on_completed(void *ctx, struct MHD_Connection *connection, void **request_ctx,
-                         enum MHD_RequestTerminationCode why) {
-    (void)connection;
-    (void)why;
-    struct server *server = ctx;
-    struct request *request = *request_ctx;
-    if (!request)
-        return;
-    *request_ctx = NULL;
-    TAILQ_REMOVE(&server->requests, request, entry);
+static void free_request(struct request *request) {
+    TAILQ_REMOVE(&request->server->requests, request, entry);
     struct header *header;
     while ((header = STAILQ_FIRST(&request->headers))) {
         STAILQ_REMOVE_HEAD(&request->headers, entry);
@@ -139,6 +152,32 @@ static void on_completed(void *ctx, struct MHD_Connection *connection, void **re
     buffer_deinit(&request->body);
     mem_free(request->path);
     mem_free(request);
+}
+
+static void on_completed(void *ctx, struct MHD_Connection *connection, void **request_ctx,
+                         enum MHD_RequestTerminationCode why) {
+    (void)ctx;
+    (void)connection;
+    (void)why;
+    struct request *request = *request_ctx;
+    *request_ctx = NULL;
+    if (request)
+        free_request(request);
+}
+
+/* A request that MHD refuses twice over (no room for its parameters or cookies, and then something else) is never
+ * completed: its connection just ends. */
+static void on_connection(void *ctx, struct MHD_Connection *connection, void **connection_ctx,
+                          enum MHD_ConnectionNotificationCode what) {
+    (void)connection_ctx;
+    struct server *server = ctx;
+    struct request *request = NULL;
+    if (what == MHD_CONNECTION_NOTIFY_CLOSED)
+        TAILQ_FOREACH (request, &server->requests, entry)
+            if (request->connection == connection)
+                break;
+    if (request)
+        free_request(request);
 }
 
 static void refuse(struct request *request, int status, const char *title, const char *detail, const char *code) {
@@ -170,6 +209,7 @@ static void refuse_body(struct request *request) {
 struct framing {
     size_t lengths;
     size_t encodings;
+    size_t hosts;
     bool bad; /* a length that is no number, an encoding that is not chunked */
     bool too_large;
     uint64_t max_bytes;
@@ -195,11 +235,13 @@ static enum MHD_Result see_header(void *ctx, enum MHD_ValueKind kind, const char
     } else if (name_len == 17 && strncasecmp(name, "transfer-encoding", 17) == 0) {
         framing->encodings++;
         framing->bad |= len != 7 || strncasecmp(value, "chunked", 7) != 0;
+    } else if (name_len == 4 && strncasecmp(name, "host", 4) == 0) {
+        framing->hosts++;
     }
     return MHD_YES;
 }
 
-static void start(struct request *request, const char *method) {
+static void start(struct request *request, const char *method, const char *version) {
     struct framing framing = {.max_bytes = request->server->settings.max_body_bytes};
     request->started = true;
     request->method = method;
@@ -214,6 +256,11 @@ static void start(struct request *request, const char *method) {
     if (framing.bad || framing.lengths + framing.encodings > 1)
         refuse(request, 400, "Bad Request",
                "Content-Length or Transfer-Encoding is repeated, contradictory or malformed.", "bad_framing");
+    else if (framing.hosts > 1 || (framing.hosts == 0 && strcmp(version, MHD_HTTP_VERSION_1_0) != 0))
+        refuse(request, 400, "Bad Request", "A request has one Host header.", "bad_request");
+    else if (request->bad_uri)
+        refuse(request, 400, "Bad Request", "The URI has a space in it, or more than 256 query parameters.",
+               "bad_request");
     else if (framing.too_large)
         refuse_body(request);
     else if (request->server->closing)
@@ -240,11 +287,10 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
                                   const char *version, const char *data, size_t *data_len, void **request_ctx) {
     (void)connection;
     (void)url;
-    (void)version;
     struct server *server = ctx;
     struct request *request = *request_ctx;
     if (!request->started) {
-        start(request, method);
+        start(request, method, version);
         return request->response ? queue_answer(request) : MHD_YES;
     }
     if (*data_len > 0) {
@@ -270,12 +316,13 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
 
 static struct MHD_Daemon *start_daemon(struct server *server, int fd) {
     const struct server_settings *settings = &server->settings;
-    return MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, server, MHD_OPTION_LISTEN_SOCKET, fd,
-        MHD_OPTION_URI_LOG_CALLBACK, on_uri, server, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned int)settings->max_connections, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned int)((settings->idle_timeout_ms + 999) / 1000), MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)CONNECTION_MEMORY_BYTES, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+    return MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, server,
+                            MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_URI_LOG_CALLBACK, on_uri, server,
+                            MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_NOTIFY_CONNECTION,
+                            on_connection, server, MHD_OPTION_CONNECTION_LIMIT, (unsigned int)settings->max_connections,
+                            MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)((settings->idle_timeout_ms + 999) / 1000),
+                            MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES,
+                            MHD_OPTION_STRICT_FOR_CLIENT, (int)STRICT, MHD_OPTION_END);
 }
 
 enum status server_open(struct loop *loop, const struct server_settings *settings, struct server **ret_server,

@@ -15,7 +15,7 @@ typedef void server_handler_fn(void *ctx, struct request *request);
 
 struct server_settings {
     const char *listen;      /* "127.0.0.1:8080", "[::1]:8080", "*:8080", "127.0.0.1:0" for a free port */
-    size_t max_body_bytes;   /* a larger one is 413 before it is read */
+    size_t max_body_bytes;   /* a larger one is 413, before it is read when it tells its length; over 1 MiB more: cut */
     size_t max_connections;  /* 1,024 when 0 */
     int64_t idle_timeout_ms; /* 60 s when 0 */
     server_handler_fn *handler;
