@@ -618,6 +618,49 @@ def test_a_body_over_one_mebibyte_is_refused_before_it_is_read(api):
     assert len(fits) == 1024 * 1024 and api.post(ALL.format("w1"), raw=fits).status == 422
 
 
+def chunked(api):
+    """A connection on which a chunked body has begun."""
+    host, port = api.url[len("http://"):].split(":")
+    connection = socket.create_connection((host, int(port)), 10)
+    connection.sendall(f"POST {ALL.format('w1')} HTTP/1.1\r\nHost: x\r\nX-API-KEY: {api.key}\r\nContent-Type: application/json\r\n"
+                       "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n".encode())
+    return connection
+
+
+CHUNK = b"10000\r\n" + b" " * 65536 + b"\r\n"
+
+
+@pytest.mark.parametrize("chunks, more", [(16, b"1\r\n \r\n"), (31, b"")])
+def test_a_chunked_body_over_one_mebibyte_is_refused_at_its_end(api, chunks, more):
+    with chunked(api) as connection:
+        connection.sendall(CHUNK * chunks + more + b"0\r\n\r\n")
+        answer = connection.makefile("rb").read().decode()
+    assert answer.startswith("HTTP/1.1 413 ") and "application/problem+json" in answer
+    assert json.loads(answer.split("\r\n\r\n")[1])["code"] == "body_too_large"
+    with chunked(api) as connection:
+        connection.sendall(CHUNK * 16 + b"0\r\n\r\n")
+        assert connection.makefile("rb").read().startswith(b"HTTP/1.1 400 "), "blanks are no JSON, and 1 MiB of them not too much"
+
+
+def test_an_endless_body_is_cut_off(database_only, api):
+    before = database_only.api_process.resident_bytes()
+    for _ in range(4):
+        with chunked(api) as connection:
+            with pytest.raises(ConnectionError):
+                for _ in range(4096):
+                    connection.sendall(CHUNK)
+    assert database_only.api_process.running() and api.get(ALL.format("w1")).status == 200
+    assert database_only.api_process.resident_bytes() - before < 16 << 20
+
+
+def test_too_many_query_parameters_are_refused_and_leave_nothing_behind(database_only, api):
+    assert_problem(api.get("/api/v1/event_types?" + "&".join(f"a{number}" for number in range(257))), 400, "bad_request")
+    with pytest.raises(ConnectionError):
+        api.get("/api/v1/event_types?" + "&".join(f"a{number}" for number in range(1000)))
+    assert api.get("/api/v1/event_types").status == 200
+    database_only.api_process.stop()
+
+
 def test_http_endpoints_only_where_they_are_allowed(database_only):
     database_only.env["HOOKCAST_ALLOW_HTTP"] = "0"
     answer = database_only.api.post(ALL.format("w1"), {**PRINTED_CREATE, "webhook_url": "http://example.com/"})
