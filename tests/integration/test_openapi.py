@@ -136,7 +136,7 @@ setTimeout(() => console.log(byId.main.text()), 500);
 # schemathesis against the program: every operation, every check, valid and invalid data.
 
 SCHEMATHESIS = "schemathesis==4.32.5"
-SECONDS = 60  # 45 are needed on two cores for every operation's turn; what is left goes into more of the same
+SECONDS = 90  # 45 are needed on two cores for every operation's turn; what is left goes into more of the same
 SEED = os.environ.get("HOOKCAST_TEST_SEED", "1")
 
 # What JSON Schema can't say, where valid data would otherwise be made that is refused for good: a value that has to fit
