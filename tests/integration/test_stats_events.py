@@ -41,7 +41,7 @@ def test_events_are_counted_whether_their_minute_is_or_not(installation):
     for counted in (False, True):
         if counted:
             installation.dispatch()
-            installation.db.wait("SELECT count(*) = 3 AND min(until) FILTER (WHERE level = 0) > now() - interval '2 minutes' "
+            installation.db.wait("SELECT count(*) = 5 AND min(until) FILTER (WHERE level = 0) > now() - interval '2 minutes' "
                                  "FROM log_rollup_state", deadline_s=90)
             assert installation.db.value("SELECT count(DISTINCT level) FROM log_rollups WHERE level >= 10") == 3
         assert check(installation, moments, "day") > 2500
