@@ -286,50 +286,37 @@ static bool was_sent(const struct log_query_row *row) {
     return row->sent_at_ms != 0 && row->render_version != 0;
 }
 
-/* No event stands behind a test: its body was kept. */
-static enum status load_tests(struct log_bodies *bodies, struct connection *connection, const struct result *rows,
-                              struct error *error) {
-    struct log_query_row row = {.attempt = 0};
-    struct uuid *ids = mem_calloc(LOG_BODIES_MAX_ROWS, sizeof(*ids));
-    size_t count = 0;
-    enum status status = STATUS_OK;
-    result_free(&bodies->tests);
-    for (int i = 0; i < result_rows(rows); i++) {
-        log_query_row_read(rows, i, &row);
-        if (row.test)
-            ids[count++] = row.id;
-    }
-    if (count > 0)
-        status = test_sends_bodies(connection, row.workspace_id, ids, count, &bodies->tests, error);
-    mem_free(ids);
-    return status;
-}
-
 enum status log_bodies_load(struct log_bodies *bodies, struct connection *connection, const struct result *rows,
                             struct error *error) {
     struct log_query_row row = {.attempt = 0};
-    size_t count = 0;
+    size_t count = 0, test_count = 0;
     int64_t first_us = INT64_MAX, last_us = 0;
     CHECK(result_rows(rows) <= LOG_BODIES_MAX_ROWS);
     struct uuid *keys = mem_calloc(LOG_BODIES_MAX_ROWS, sizeof(*keys));
+    struct uuid *tests = mem_calloc(LOG_BODIES_MAX_ROWS, sizeof(*tests));
     forget_found(&bodies->found);
+    result_free(&bodies->tests);
     for (int i = 0; i < result_rows(rows); i++) {
         log_query_row_read(rows, i, &row);
-        if (row.test || !was_sent(&row) || !uuid_is_nil(&row.batch_id))
-            continue;
-        first_us = row.created_at_us < first_us ? row.created_at_us : first_us;
-        last_us = row.created_at_us > last_us ? row.created_at_us : last_us;
-        keys[count++] = row.event_key;
+        if (row.test) {
+            tests[test_count++] = row.id;
+        } else if (was_sent(&row) && uuid_is_nil(&row.batch_id)) {
+            first_us = row.created_at_us < first_us ? row.created_at_us : first_us;
+            last_us = row.created_at_us > last_us ? row.created_at_us : last_us;
+            keys[count++] = row.event_key;
+        }
     }
     enum status status = load_versions(bodies, connection, rows, error);
     if (status == STATUS_OK && count > 0)
         status = find_events(&bodies->found, connection, row.workspace_id, keys, count, first_us, last_us, error);
-    if (status == STATUS_OK)
-        status = load_tests(bodies, connection, rows, error);
+    if (status == STATUS_OK && test_count > 0)
+        status = test_sends_bodies(connection, row.workspace_id, tests, test_count, &bodies->tests, error);
+    mem_free(tests);
     mem_free(keys);
     return status;
 }
 
+/* No event stands behind a test: its body was kept. */
 static enum status write_test(const struct log_bodies *bodies, struct connection *connection,
                               const struct log_query_row *row, struct buffer *out, struct error *error) {
     struct result *rows = NULL;

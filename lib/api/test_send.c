@@ -81,9 +81,9 @@ static bool sends_sample(const struct catalogue_entry *type) {
 }
 
 static struct span payload_of(const struct catalogue_entry *type) {
-    if (type->example.data)
-        return type->example;
-    return type->sample.data ? type->sample : SPAN_LITERAL("{}");
+    if (sends_sample(type))
+        return type->sample;
+    return type->example.data ? type->example : SPAN_LITERAL("{}");
 }
 
 bool test_send_make(struct call *call, struct test_send *send) {
