@@ -1,6 +1,8 @@
 """…/stats counts events: each once, however many subscriptions it has, counted already or not."""
 from datetime import datetime, timedelta, timezone
 
+from test_logs import rolled_up
+
 STATS = "/api/v1/workspaces/{}/stats"
 UNITS = {"minute": 60, "hour": 3600, "day": 86400}
 
@@ -41,8 +43,7 @@ def test_events_are_counted_whether_their_minute_is_or_not(installation):
     for counted in (False, True):
         if counted:
             installation.dispatch()
-            installation.db.wait("SELECT count(*) = 5 AND min(until) FILTER (WHERE level = 0) > now() - interval '2 minutes' "
-                                 "FROM log_rollup_state", deadline_s=90)
+            rolled_up(installation)
             assert installation.db.value("SELECT count(DISTINCT level) FROM log_rollups WHERE level >= 10") == 3
         assert check(installation, moments, "day") > 2500
         assert check(installation, moments, "day&event_type=message.new") < 2500

@@ -1,9 +1,7 @@
 /* The HTTP server over raw sockets. The server runs in its loop's own thread, the test writes bytes. */
 #include "net/server.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -14,6 +12,8 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#include "server_wire.h"
 
 #define MAX_BODY 1000
 
@@ -199,24 +199,7 @@ static int close_server(void **state) {
 }
 
 static int dial(void) {
-    struct sockaddr_in address = {
-        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)fixture.port)};
-    struct timeval patience = {.tv_sec = 10};
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-    return fd;
-}
-
-static void send_text(int fd, const char *text) {
-    size_t len = strlen(text);
-    while (len > 0) {
-        ssize_t sent = send(fd, text, len, MSG_NOSIGNAL);
-        if (sent <= 0)
-            return;
-        text += sent;
-        len -= (size_t)sent;
-    }
+    return dial_port(fixture.port);
 }
 
 static char received[4 * 1024 * 1024];

@@ -3,9 +3,7 @@
 #include "net/server.h"
 
 #include "base/clock.h"
-#include <arpa/inet.h>
 #include <microhttpd.h>
-#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -16,8 +14,9 @@
 
 #include <cmocka.h>
 
+#include "server_wire.h"
+
 #define END "Host: x\r\nConnection: close\r\n\r\n"
-#define PATIENCE_S 10
 /* Later libmicrohttpds refuse some things by themselves that this one leaves to the server. */
 #define LEAVES_IT (MHD_VERSION < 0x01000000)
 
@@ -83,24 +82,7 @@ static int close_server(void **state) {
 }
 
 static int dial(void) {
-    struct sockaddr_in address = {
-        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)fixture.port)};
-    struct timeval patience = {.tv_sec = PATIENCE_S};
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-    return fd;
-}
-
-static void send_text(int fd, const char *request) {
-    size_t len = strlen(request);
-    while (len > 0) {
-        ssize_t sent = send(fd, request, len, MSG_NOSIGNAL);
-        if (sent <= 0)
-            return;
-        request += sent;
-        len -= (size_t)sent;
-    }
+    return dial_port(fixture.port);
 }
 
 /* Everything until the server closes, which it does before patience ends. */
