@@ -302,9 +302,7 @@ class Kafka(Server):
             "group.initial.rebalance.delay.ms": "0",
             "num.partitions": "8",
             "auto.create.topics.enable": "true",
-            # A broker that was killed registers again only when its former session has ended.
-            "broker.session.timeout.ms": "2000",
-            "broker.heartbeat.interval.ms": "400",
+            "log.cleaner.dedupe.buffer.size": str(2 << 20),  # on the heap; by default half of ours
             **self.settings,
         }
         path = os.path.join(self.directory, "server.properties")
@@ -331,8 +329,8 @@ class Kafka(Server):
                 if done.returncode != 0:
                     raise ServerError("Kafka could not format its directory:\n" + tail(self.log))
             self._process = subprocess.Popen(
-                ["java", "-Xms256m", "-Xmx256m" if self.fast_start else "-Xmx512m", "-XX:+UseSerialGC",
-                 *(quick if self.fast_start else []), logging, *classes, "kafka.Kafka", properties],
+                ["java", "-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", *(quick if self.fast_start else []), logging, *classes,
+                 "kafka.Kafka", properties],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=self.directory)
         with open(os.path.join(self.directory, "kafka.pid"), "w", encoding="ascii") as pid_file:
             pid_file.write(f"{self._process.pid}\n")

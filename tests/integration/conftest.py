@@ -210,7 +210,9 @@ def private_postgres(run_directory):
 def private_kafka(run_directory):
     """A Kafka of this test's own, that it may stop and start."""
     directory = os.path.join(run_directory, "kafka-" + secrets.token_hex(4))
-    server = servers.Kafka(directory, settings=KAFKA_SETTINGS).start()
+    # A broker that was killed registers again only when its former session has ended.
+    session = {"broker.session.timeout.ms": "2000", "broker.heartbeat.interval.ms": "400"}
+    server = servers.Kafka(directory, settings={**KAFKA_SETTINGS, **session}).start()
     yield server
     server.remove()
 
