@@ -38,8 +38,9 @@ static bool has_beyond_ascii(const char *text) {
 
 static enum status take_host(CURLU *url, const char *text, struct client_url *ret_parts, struct error *error) {
     char *host = NULL;
-    const char *authority = strstr(text, "://");
-    bool missing = !authority || authority[3] == '/'; /* of https:///x curl would take x for the host */
+    const char *behind = text + strcspn(text, ":");
+    /* Of https:///x and https:/x curl would take x for the host. */
+    bool missing = strncmp(behind, "://", 3) != 0 || behind[3] == '/';
     if (missing || curl_url_get(url, CURLUPART_HOST, &host, 0) != CURLUE_OK || !*host) {
         curl_free(host);
         return error_set(error, STATUS_INVALID, "the URL has no host");

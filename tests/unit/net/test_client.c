@@ -218,6 +218,7 @@ static void test_bad_urls(void **state) {
         {"http://example.com:0/", "port is 0"},
         {"http:///example.com/", "no host"},
         {"http:/example.com/", "no host"},
+        {"http:/example.com/://x", "no host"},
         {"http://b\xc3\xbc"
          "cher.example/",
          "xn--"},
