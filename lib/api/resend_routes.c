@@ -1,6 +1,7 @@
 /* Deliveries sent again: …/subscription/{id}/recover, …/logs/{id}/replay, …/logs/replay. Each makes a job, which some
  * process that dispatches does. */
 #include "api/job_view.h"
+#include "api/log_request.h"
 #include "api/routes.h"
 #include "base/clock.h"
 #include "store/subscriptions.h"
@@ -134,16 +135,15 @@ static void read_delivery_status(struct asked *asked, const char *name, const js
 /* 503, "503" or "5xx". */
 static void read_status_code(struct asked *asked, const char *name, const json_t *value) {
     struct span text = text_of(value);
-    json_int_t number = json_is_integer(value) ? json_integer_value(value) : 0;
-    bool class = text.len == 3 && text.data[0] >= '1' && text.data[0] <= '5' && memcmp(text.data + 1, "xx", 2) == 0;
-    if (text.len == 3 && !class)
-        for (size_t i = 0; i < 3; i++)
-            number =
-                text.data[i] >= '0' && text.data[i] <= '9' && number >= 0 ? number * 10 + (text.data[i] - '0') : -1;
-    if (class || (number >= 100 && number <= 599))
-        keep(asked, name, value);
-    else
+    int low, high;
+    if (json_is_integer(value))
+        text = span_of(arena_printf(asked->call->arena, "%lld", (long long)json_integer_value(value)));
+    if (!text.data || !log_request_status(text, &low, &high))
         call_field_error(asked->call, name, "expected a status from 100 to 599, or one like \"5xx\"");
+    else if (high > low)
+        json_object_set_new(asked->request, name, json_sprintf("%dxx", low / 100));
+    else
+        keep(asked, name, value);
 }
 
 static void read_given_up(struct asked *asked, const char *name, const json_t *value) {

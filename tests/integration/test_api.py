@@ -14,7 +14,7 @@ import uuid
 
 import pytest
 from servers import free_port
-from support.api import Api
+from support.api import Api, moment
 from support.installation import find_key
 from support.process import ROOT, base_environment
 
@@ -131,7 +131,7 @@ def test_patch_as_printed(api):
     assert list(answer.json)[:9] == PRINTED_FIELDS
     assert {**PRINTED_CREATE, "created_by": "someone", "id": made["id"], "created_at": made["created_at"],
             "updated_by": "user_12345"}.items() <= answer.json.items()
-    assert answer.json["updated_at"] > made["updated_at"]
+    assert moment(answer.json["updated_at"]) > moment(made["updated_at"])
     assert api.get(one(made)).json == answer.json
 
 

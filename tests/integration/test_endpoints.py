@@ -54,15 +54,17 @@ MISBEHAVIOURS = {
 }
 
 
-def test_each_misbehaviour_is_logged_as_what_it_was(installation, receiver):
+def test_each_misbehaviour_is_logged_as_what_it_was(installation, receiver, tmp_path):
     installation.kafka.create_topic(installation.topic(), 1)
     never = {"retry_schedule_ms": [], "timeout_ms": 1000}
     ids = {"refuses": installation.insert_subscription(refused_url("/x"), **never),
-           "unknown_name": installation.insert_subscription("http://nowhere.invalid/x", **never)}
+           "unknown_name": installation.insert_subscription("http://nowhere.unknown.test/x", **never)}
     for name, (behaviour, *_) in MISBEHAVIOURS.items():
         receiver.on("/" + name, behaviour)
         ids[name] = installation.insert_subscription(receiver.url("/" + name), **never)
-    installation.dispatch()
+    dispatching = installation.process("dispatch")
+    dispatching.env.update(lookups.environment(tmp_path))
+    dispatching.start()
     installation.produce([installation.event(id="one")])
     installation.db.wait_count(len(ids), "delivery_logs")
     expected = {name: rest for name, (_, *rest) in MISBEHAVIOURS.items()}

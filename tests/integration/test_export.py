@@ -13,7 +13,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 from servers import wait_until
-from support.api import Api
+from support.api import Api, moment
 from support.mailbox import Mailbox
 from support.receiver import Answer, Receiver
 from test_logs import COLUMNS, LOGS, random_id
@@ -164,7 +164,7 @@ def test_the_answer_the_job_and_the_link(logged):
     assert set(answer.json) == {"job_id", "message"} and answer.headers["location"] == JOB.format("w1", number)
     assert answer.headers["location"] in answer.json["message"], "without a mail server the message says where the link is"
     done = wait_for(api, number, "done")
-    assert done["kind"] == "export" and done["finished_at"] >= done["started_at"] >= done["created_at"]
+    assert done["kind"] == "export" and moment(done["finished_at"]) >= moment(done["started_at"]) >= moment(done["created_at"])
     assert done["request"] == {"email": "ann@example.org", "lang": "zh-TW", "start_date": "2024-03-01T00:00:00Z", "format": "csv",
                                "since": "2024-03-01T00:00:00Z", "until": done["request"]["until"]}
     left = datetime.fromisoformat(done["expires_at"].replace("Z", "+00:00")) - datetime.now(timezone.utc)

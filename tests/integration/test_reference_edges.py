@@ -3,6 +3,7 @@ import socket
 import time
 
 import pytest
+from support.api import moment
 
 ALL = "/api/v1/workspaces/w1/subscription"
 GOOD = {"webhook_url": "https://api.example.com/webhook", "event_types": ["message.new"], "is_enabled": True}
@@ -90,9 +91,9 @@ def test_it_can_be_read_when_a_subscription_was_disabled(database_only, api):
     assert made["disabled_at"] is None
     database_only.db.execute("UPDATE subscriptions SET status = 'disabled', disabled_reason = 'gone'")
     at = api.get(path).json["disabled_at"]
-    assert at > made["updated_at"]
+    assert moment(at) > moment(made["updated_at"])
     changed = api.patch(path, {"updated_by": "u", "name": "still disabled"}).json
-    assert (changed["status"], changed["disabled_at"]) == ("disabled", at) and changed["updated_at"] > at
+    assert (changed["status"], changed["disabled_at"]) == ("disabled", at) and moment(changed["updated_at"]) > moment(at)
     answer = api.patch(path, {"updated_by": "u", "disabled_at": None})
     assert answer.status == 422 and answer.json["errors"][0]["message"] == "can't be set"
     assert api.patch(path, {"updated_by": "u", "is_enabled": True}).json["disabled_at"] is None

@@ -2,6 +2,7 @@
 import base64
 
 import pytest
+from support.api import moment
 
 W1 = "/api/v1/workspaces/w1/rejected_events"
 ALL = "/api/v1/rejected_events"
@@ -46,7 +47,7 @@ def test_one_record_from_its_rejection_to_its_delivery(running, receiver):
     request = receiver.wait_for(1)[0]
     assert b'"payload":{"n":1e400,"text":"\xc3\xbc"}' in request.body and request.headers["webhook-id"] == "evt_1"
     assert request.headers["traceparent"].startswith("00-0af7651916cd43dd8448eb211c80319c")
-    assert running.api.get(path).json["republished_at"] > record["created_at"]
+    assert moment(running.api.get(path).json["republished_at"]) > moment(record["created_at"])
     told, = running.api.get("/api/v1/workspaces/w1/audit?action=rejected_event.republished").json["audit"]
     assert told["target"] == record["id"] and told["after"]["corrected"] is True
 

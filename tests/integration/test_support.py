@@ -5,7 +5,8 @@ import threading
 import time
 
 import pytest
-from support import signature
+from support import api, signature
+from support.described import Description
 from support.kafka import KafkaClient
 from support.receiver import (Answer, FailFirst, Flood, Gate, Hang, InTurn, Raw, Redirect, Reset, RetryAfter, Trickle,
                               refused_url)
@@ -139,3 +140,23 @@ def test_servers_stop_and_come_back_on_the_same_port(private_postgres, private_k
     assert not private_kafka.running()
     private_kafka.start()
     assert client.read("kept", 1)[0].value() == b"x"
+
+
+@pytest.mark.parametrize("status, headers, body, wrong", [
+    (200, "application/json", b'{"n": 1}', None), (204, "", b"", None), (404, "application/problem+json", b"{}", None),
+    (418, "application/json", b"{}", "does not know"), (200, "text/html", b"{}", "text/html"), (204, "", b"x", "its description none"),
+    (200, "application/json", b'{"n": "1"}', r"\$\.n: '1' is not"), (404, "application/problem+json", b"[]", "is not of type")])
+def test_an_answer_is_held_to_its_description(status, headers, body, wrong):
+    plain = {"application/json": {"schema": {"properties": {"n": {"$ref": "#/components/n"}}}}}
+    shared = {"description": "", "content": {"application/problem+json": {"schema": {"type": "object"}}}}
+    description = Description({
+        "components": {"n": {"type": "integer"}, "404": shared},
+        "paths": {"/a/{id}": {"get": {"operationId": "a", "responses": {
+            "200": {"content": plain}, "204": {"description": ""}, "404": {"$ref": "#/components/404"}}}}}})
+    answer = api.Answer(status, [("Content-Type", headers)], body)
+    description.check("POST", "/a/7", answer)
+    if wrong:
+        with pytest.raises(AssertionError, match=wrong):
+            description.check("GET", "/notify/a/7?n=1", answer)
+    else:
+        description.check("GET", "/a/7", answer)

@@ -1,7 +1,15 @@
 """A client of hookcast's REST API."""
+import datetime
 import json
 import urllib.error
 import urllib.request
+
+from support.described import described
+
+
+def moment(text):
+    """A time of an answer, for comparing: milliseconds that are 0 are not written."""
+    return datetime.datetime.fromisoformat(text)
 
 
 class Answer:
@@ -29,7 +37,8 @@ class Api:
         return Api(self.url, key, headers)
 
     def request(self, method, path, body=None, headers=None, raw=None, timeout_s=30):
-        """body: an object that becomes JSON. raw: bytes that are sent as they are. Any status is an answer."""
+        """body: an object that becomes JSON. raw: bytes that are sent as they are. Any status is an answer, if /openapi.json describes it."""
+        description = described(self.url)  # before, as the program may be gone by the time it has answered
         sent = dict(self.headers)
         if self.key:
             sent["X-API-KEY"] = self.key
@@ -41,11 +50,13 @@ class Api:
         sent.update(headers or {})
         request = urllib.request.Request(self.url + path, data=data, method=method, headers=sent)
         try:
-            with urllib.request.urlopen(request, timeout=timeout_s) as answer:
-                return Answer(answer.status, answer.headers.items(), answer.read())
+            with urllib.request.urlopen(request, timeout=timeout_s) as got:
+                answer = Answer(got.status, got.headers.items(), got.read())
         except urllib.error.HTTPError as refused:
             with refused:
-                return Answer(refused.code, refused.headers.items(), refused.read())
+                answer = Answer(refused.code, refused.headers.items(), refused.read())
+        description.check(method, path, answer)
+        return answer
 
     def get(self, path, **options):
         return self.request("GET", path, **options)

@@ -61,11 +61,15 @@ class KafkaClient:
         assert left == 0 and not failures, f"{left} records without an answer; {failures[:3]}"
         return placed
 
-    def create_topic(self, name, partitions=8, **config):
-        """Returns when the broker lists the topic."""
-        for future in self.admin.create_topics([NewTopic(name, partitions, 1, config=config)]).values():
+    def create_topics(self, names, partitions=8, **config):
+        """Returns when the broker lists them all."""
+        for future in self.admin.create_topics([NewTopic(name, partitions, 1, config=config) for name in names]).values():
             future.result(30)
-        wait_until(lambda: self.partitions(name) == partitions, 15, what=f"topic {name} is there")
+        for name in names:
+            wait_until(lambda name=name: self.partitions(name) == partitions, 15, what=f"topic {name} is there")
+
+    def create_topic(self, name, partitions=8, **config):
+        self.create_topics([name], partitions, **config)
 
     def delete_topic(self, name):
         for future in self.admin.delete_topics([name]).values():

@@ -3,7 +3,8 @@
     process = installation.process("dispatch")
     process.env.update(lookups.environment(tmp_path))
 
-`*.hang.test` never gets an answer, `*.inside.test` is 127.0.0.1, everything else is looked up as usual."""
+`*.hang.test` never gets an answer, `*.unknown.test` is not known, `*.inside.test` is 127.0.0.1, everything else is looked
+up as usual."""
 import os
 import subprocess
 
@@ -25,6 +26,8 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
     lookup *next = (lookup *)dlsym(RTLD_NEXT, "getaddrinfo");
     while (name && ends_in(name, ".hang.test"))
         pause();
+    if (name && ends_in(name, ".unknown.test"))
+        return EAI_NONAME;
     return next(name && ends_in(name, ".inside.test") ? "127.0.0.1" : name, service, hints, found);
 }
 """
