@@ -117,19 +117,32 @@ struct span call_query(const struct call *call, const char *name) {
     return SPAN_NONE;
 }
 
+static bool is_known(struct span name, const char *const *names) {
+    for (; *names; names++)
+        if (span_is(name, *names))
+            return true;
+    return false;
+}
+
+static bool stood_before(const struct call *call, size_t parameter) {
+    for (size_t i = 0; i < parameter; i++)
+        if (span_equal(call->query_names[i], call->query_names[parameter]))
+            return true;
+    return false;
+}
+
 void call_check_query(struct call *call, const char *const *names) {
     if (call->query_full)
         call_field_error(call, "", "more than %d query parameters", CALL_MAX_QUERY);
     for (size_t i = 0; i < call->query_count; i++) {
-        bool known = false;
-        for (size_t n = 0; names[n]; n++)
-            known |= span_is(call->query_names[i], names[n]);
-        if (!known) {
-            char name[80];
-            snprintf(name, sizeof(name), "%.*s", (int)(call->query_names[i].len < 60 ? call->query_names[i].len : 60),
-                     call->query_names[i].data);
-            call_field_error(call, name, "there is no such query parameter");
-        }
+        struct span name = call->query_names[i];
+        const char *wrong = !is_known(name, names)  ? "there is no such query parameter"
+                            : stood_before(call, i) ? "stands twice"
+                                                    : NULL;
+        char shown[80];
+        snprintf(shown, sizeof(shown), "%.*s", (int)(name.len < 60 ? name.len : 60), name.data);
+        if (wrong)
+            call_field_error(call, shown, "%s", wrong);
     }
 }
 

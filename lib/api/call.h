@@ -113,7 +113,7 @@ void call_free(struct call **call);
 struct span call_param(const struct call *call, const char *name);
 struct span call_query(const struct call *call, const char *name);
 
-/* Adds an error to each query parameter that is not among names (ended by NULL). */
+/* Adds an error to each query parameter that is not among names (ended by NULL), or stands there already. */
 void call_check_query(struct call *call, const char *const *names);
 
 /* A header of the answer; the value is copied. */

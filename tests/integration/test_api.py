@@ -9,6 +9,7 @@ import socket
 import subprocess
 import threading
 import time
+import urllib.parse
 import urllib.request
 import uuid
 
@@ -659,6 +660,15 @@ def test_too_many_query_parameters_are_refused_and_leave_nothing_behind(database
         api.get("/api/v1/event_types?" + "&".join(f"a{number}" for number in range(1000)))
     assert api.get("/api/v1/event_types").status == 200
     database_only.api_process.stop()
+
+
+def test_a_query_parameter_is_known_and_stands_once(api):
+    path = "/api/v1/workspaces/w1/logs"
+    assert_field(api.get(f"{path}?status_code=500&limit=1&status_code=503"), "status_code", "stands twice")
+    assert_field(api.get(f"{path}?status=500"), "status", "there is no such query parameter")
+    long_name = "a" * 59 + "\u00e9" * 10
+    answer = api.get(f"{path}?{urllib.parse.quote(long_name)}=1")
+    assert assert_problem(answer, 422, "invalid_fields")["errors"][0]["field"].startswith("a" * 59)
 
 
 def test_http_endpoints_only_where_they_are_allowed(database_only):
