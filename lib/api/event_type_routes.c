@@ -26,7 +26,7 @@ static void get_event_types(struct call *call) {
     else
         status = catalogue_dialect_known(call->connection, dialect, &known, &error);
     if (!known)
-        call_field_error(call, "dialect", "expected seanotify, seleqt, saleshandy, kakiyo or supersend");
+        call_field_error(call, "dialect", "expected seanotify, seleqt, saleshandy, kakiyo, supersend or hookcast");
     struct result *rows = NULL;
     if (status == STATUS_OK && !call->errors)
         status = catalogue_list(call->connection, call->workspace_id, dialect, &rows, &error);

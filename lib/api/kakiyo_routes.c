@@ -185,13 +185,22 @@ static enum status find_by_url(struct call *call, struct destination *to, struct
     return STATUS_OK;
 }
 
+static bool is_given(struct call *call, const char *name) {
+    const json_t *value = json_object_get(call->json, name);
+    if (!value || json_is_null(value))
+        return false;
+    if (!json_is_string(value))
+        call_field_error(call, name, "expected a text");
+    return true;
+}
+
 static void check_test(struct call *call) {
     struct error error;
     struct span url = dialect_text(call, "url"), id = dialect_text(call, "webhookId");
     const json_t *secret = json_object_get(call->json, "secret");
     dialect_check_fields(call, &KAKIYO_TEST);
-    if (!url.data == !id.data)
-        call_field_error(call, "url", "expected either url or webhookId, as text");
+    if (is_given(call, "url") == is_given(call, "webhookId"))
+        call_field_error(call, "url", "expected either url or webhookId");
     else if (url.data && client_check_url(url.data, call->settings->allow_http, &error) != STATUS_OK)
         call_field_error(call, "url", "%s", error.text);
     if (secret && id.data)

@@ -48,7 +48,7 @@ static json_t *retries_json(const struct subscription_row *row) {
         return json_null();
     json_t *retries = json_array();
     for (int i = 0; i < row->retry_count; i++)
-        json_array_append_new(retries, seconds_json(row->retry_ms[i]));
+        json_array_append_new(retries, row->retry_ms[i] ? seconds_json(row->retry_ms[i]) : json_integer(0));
     return retries;
 }
 

@@ -303,6 +303,8 @@ def test_kakiyos_test_sends(database_only, api, receiver):
 @pytest.mark.parametrize("body, field, says", [
     ({"event": "message.sent"}, "url", "either url or webhookId"),
     ({"event": "message.sent", "url": "https://example.com/", "webhookId": "x"}, "url", "either url or webhookId"),
+    ({"event": "message.sent", "url": 5}, "url", "expected a text"),
+    ({"event": "message.sent", "url": "https://example.com/", "webhookId": 5}, "webhookId", "expected a text"),
     ({"event": "message.snt", "url": "https://example.com/"}, "event", "did you mean message.sent?"),
     ({"url": "https://example.com/"}, "event", "is required"),
     ({"event": 5, "url": "https://example.com/"}, "event", "expected a text"),

@@ -209,7 +209,7 @@ def test_without_the_right_link_nobody_learns_anything(logged):
     assert logged.api_of("w2").post(EXPORT.format("w1"), {"email": "a@example.org"}).status == 404
     logged.db.execute("UPDATE jobs SET expires_at = now() - interval '1 s' WHERE id = %s", done["id"])
     got = fetch(api, url)
-    assert got.status == 410 and got.json["code"] == "expired"
+    assert got.status == 410 and (got.json["code"], got.json["title"]) == ("expired", "Gone")
     assert job(api, done["id"])["url"] is None
     assert fetch(api, other["url"]).status == 200
     logged.db.wait("SELECT count(*) = 0 FROM export_chunks WHERE job_id = %s", done["id"])
