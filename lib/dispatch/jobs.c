@@ -37,9 +37,9 @@ static const struct {
     const char *what;
     step_fn *run;
 } STEPS[JOBS_STEPS] = {
-    {"health", jobs_health},        {"operational events", jobs_outbox},
-    {"sending again", jobs_resend}, {"counting", jobs_rollup},
-    {"erasing", jobs_erase},        {"event types", jobs_sightings},
+    {"health", jobs_health},         {"operational events", jobs_outbox},
+    {"sending again", jobs_resend},  {"erasing", jobs_erase},
+    {"event types", jobs_sightings}, {"counting", jobs_rollup}, /* last: nothing waits for it */
 };
 
 /* Said once when it begins and once when it is over. */

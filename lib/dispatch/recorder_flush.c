@@ -353,19 +353,19 @@ static enum status read_days(struct recorder *recorder, struct error *error) {
 }
 
 enum status recorder_flush_write(struct recorder *recorder, struct error *error) {
-    int64_t now_ms = 0;
+    int64_t now_ms = 0, created_at_ms = 0;
     enum status status = read_days(recorder, error);
     if (status == STATUS_OK)
         status = connection_exec(recorder->connection, "BEGIN", error);
     if (status == STATUS_OK)
-        status =
-            process_beat(recorder->connection, &recorder->settings.process_id, recorder->flush_no + 1, &now_ms, error);
+        status = process_beat(recorder->connection, &recorder->settings.process_id, recorder->flush_no + 1, &now_ms,
+                              &created_at_ms, error);
     if (status == STATUS_OK)
         atomic_store_explicit(&recorder->settings.pulse->ahead_ms, now_ms - clock_mono_ms(), memory_order_relaxed);
     if (status == STATUS_OK)
         status = advance(recorder, error);
     if (status == STATUS_OK) {
-        int64_t created_at_ms = partitions_clamp(&recorder->days, now_ms);
+        created_at_ms = partitions_clamp(&recorder->days, created_at_ms);
         build(recorder, created_at_ms, now_ms);
         status = write_rows(recorder, created_at_ms, error);
     }

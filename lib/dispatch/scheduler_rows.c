@@ -51,8 +51,7 @@ static void log_unread(struct scheduler *scheduler, const struct schedule_row *r
     char key[UUID_TEXT_LEN + 1];
     size_t reason_len;
     char *reason = utf8_clean_dup(span_of(why->text), &reason_len);
-    int64_t database_ms = scheduler->days.now_ms + clock_mono_ms() - scheduler->days_at_ms;
-    int64_t now_ms = partitions_clamp(&scheduler->days, database_ms);
+    int64_t now_ms = partitions_clamp(&scheduler->days, scheduler->days.now_ms);
     struct subscription *known = roster_find(scheduler->settings.roster, &row->key.subscription_id);
     struct span topic = row->record.topic, prefix = scheduler->rules.topic_prefix;
     uuid_format(&row->event_key, key);
@@ -94,9 +93,10 @@ static enum status bury(struct scheduler *scheduler, const struct schedule_row *
     struct buffer logs;
     buffer_init(&logs, 64 * 1024);
     schedule_changes_finish(changes, &row->key, row->fence);
-    enum status status = scheduler_read_days(scheduler, error);
+    enum status status = connection_exec(scheduler->connection, "BEGIN", error);
+    scheduler->days_at_ms = 0;
     if (status == STATUS_OK)
-        status = connection_exec(scheduler->connection, "BEGIN", error);
+        status = scheduler_read_days(scheduler, error);
     if (status == STATUS_OK) {
         log_unread(scheduler, row, why, &logs);
         status = logs_copy(scheduler->connection, buffer_view(&logs), error);
@@ -107,8 +107,6 @@ static enum status bury(struct scheduler *scheduler, const struct schedule_row *
         status = connection_exec(scheduler->connection, "COMMIT", error);
     else
         connection_close(scheduler->connection);
-    if (status != STATUS_OK)
-        scheduler->days_at_ms = 0;
     buffer_deinit(&logs);
     schedule_changes_free(&changes);
     return status;

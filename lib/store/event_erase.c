@@ -221,7 +221,7 @@ enum status event_erase(struct connection *connection, struct span workspace_id,
         connection,
         "BEGIN; SET LOCAL plan_cache_mode = force_custom_plan; "
         "SET LOCAL enable_seqscan = off; SET LOCAL lock_timeout = '3s'; SET LOCAL statement_timeout = '58s'; "
-        "SELECT pg_advisory_xact_lock(" RESEND_LOCK ")",
+        "SELECT pg_advisory_xact_lock(" RESEND_LOCK "), pg_current_xact_id()", /* before the clock: log_rollup.h */
         error);
     if (status == STATUS_OK)
         status = find(&erasing, error);

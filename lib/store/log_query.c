@@ -71,13 +71,15 @@ void log_query_free(struct log_query **query_ptr) {
     mem_free(query);
 }
 
-/* A partition of a day that has begun has no statistics, and what is right here is known: an index, in its order. */
+/* A partition of a day that has begun has no statistics, and what is right here is known: an index, in its order. The
+ * locks, taken before the snapshot, keep the days that it has: a day is not detached while somebody uses its table. */
 enum status log_query_open(struct connection *connection, struct error *error) {
     return connection_exec(connection,
                            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "
                            "SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off; "
                            "SET LOCAL enable_bitmapscan = off; SET LOCAL enable_hashjoin = off; "
-                           "SET LOCAL enable_mergejoin = off; SET LOCAL max_parallel_workers_per_gather = 0",
+                           "SET LOCAL enable_mergejoin = off; SET LOCAL max_parallel_workers_per_gather = 0; "
+                           "LOCK TABLE ONLY delivery_logs, ONLY log_rollups IN ACCESS SHARE MODE",
                            error);
 }
 

@@ -31,9 +31,10 @@ struct segments {
     size_t count, capacity;
 };
 
-/* What is counted: until when by each level, and from when there are days. */
+/* What is counted: until when by each level, and from when; and when the log begins. A day that is being taken off goes
+ * from the log and from its counts one after the other. */
 struct counted {
-    int64_t until_us[LOG_ROLLUP_LEVELS], first_day_us;
+    int64_t until_us[LOG_ROLLUP_LEVELS], first_day_us, first_log_day_us;
 };
 
 static int64_t floor_to(int64_t us, int64_t step_us) {
@@ -68,7 +69,6 @@ static void add_whole(struct segments *segments, enum log_rollup_level level, in
     bool days = level == LOG_ROLLUP_DAY;
     enum log_rollup_level totals = days ? LOG_ROLLUP_DAY_TOTALS : LOG_ROLLUP_HOUR_TOTALS;
     int64_t total_until_us = counted->until_us[totals] < until_us ? counted->until_us[totals] : until_us;
-    from_us = from_us > counted->first_day_us ? from_us : counted->first_day_us;
     while (from_us < total_until_us) {
         int64_t next_us = days ? next_month(from_us) : floor_to(from_us, DAY_US) + DAY_US;
         int64_t end_us = next_us < total_until_us ? next_us : total_until_us;
@@ -103,12 +103,13 @@ static void cut(struct segments *segments, enum log_rollup_level level, int64_t 
 }
 
 static void cut_time(struct segments *segments, const struct log_filter *filter, const struct counted *counted) {
-    int64_t from_us = filter->from_us > FIRST_US ? filter->from_us : FIRST_US;
+    int64_t from_us = filter->from_us > counted->first_log_day_us ? filter->from_us : counted->first_log_day_us;
     /* Nothing is later, and the days ahead need not be looked at. */
     int64_t last_us = clock_wall_ms() * 1000 + DAY_US, known_us = counted->until_us[LOG_ROLLUP_MINUTE];
     int64_t until_us = filter->until_us < last_us ? filter->until_us : last_us;
     int64_t end_us = until_us < known_us ? until_us : known_us;
-    int64_t whole_from_us = ceil_to(from_us, MINUTE_US), whole_until_us = floor_to(end_us, MINUTE_US);
+    int64_t whole_from_us = from_us > counted->first_day_us ? ceil_to(from_us, MINUTE_US) : counted->first_day_us;
+    int64_t whole_until_us = floor_to(end_us, MINUTE_US);
     if (filter->event_id.data || filter->batch_id || whole_from_us >= whole_until_us) {
         add_segment(segments, LOG_UNCOUNTED, from_us, until_us);
         return;
@@ -119,16 +120,19 @@ static void cut_time(struct segments *segments, const struct log_filter *filter,
 }
 
 static enum status read_state(struct connection *connection, struct counted *ret_counted, struct error *error) {
-    static const struct statement STATE = {"SELECT level, until, " LOG_ROLLUP_FIRST_DAY " FROM log_rollup_state"};
+    static const struct statement STATE = {"SELECT level, until, " LOG_ROLLUP_FIRST_DAY(
+        "log_rollups") ", " LOG_ROLLUP_FIRST_DAY("delivery_logs") " FROM log_rollup_state"};
     struct result *rows = NULL;
     enum status status = connection_run(connection, &STATE, NULL, &rows, error);
-    *ret_counted = (struct counted){.first_day_us = INT64_MAX}; /* none */
+    *ret_counted = (struct counted){.first_day_us = INT64_MAX, .first_log_day_us = FIRST_US};
     for (int i = 0; status == STATUS_OK && i < result_rows(rows); i++) {
         int64_t level = result_int(rows, i, 0);
         if (level >= 0 && level < LOG_ROLLUP_LEVELS)
             ret_counted->until_us[level] = result_timestamp_us(rows, i, 1);
         if (!result_is_null(rows, i, 2))
             ret_counted->first_day_us = result_timestamp_us(rows, i, 2);
+        if (!result_is_null(rows, i, 3))
+            ret_counted->first_log_day_us = result_timestamp_us(rows, i, 3);
     }
     result_free(&rows);
     return status;

@@ -14,11 +14,13 @@ static const struct statement BEGIN_STATE = {
     "FROM generate_series(0, 4) level ON CONFLICT DO NOTHING"};
 
 /* Locks the level. How far it may come: for minutes what is closed, for the others what the level that they are made of
- * has come to ($3), which only grows. */
+ * has come to ($3), which only grows. A transaction that has an id but whose beginning is not shown (another role's, or
+ * with track_activities off) may have begun whenever. */
 static const struct statement TAKE = {
     "SELECT s.until, least(CASE WHEN $1::int4 > 0 THEN (SELECT b.until FROM log_rollup_state b WHERE b.level = "
     "$3::int4) "
-    "ELSE least(clock_timestamp() - " MARGIN ", $2::timestamptz - interval '1 minute', (SELECT min(a.xact_start) "
+    "ELSE least(clock_timestamp() - " MARGIN ", $2::timestamptz - interval '1 minute', "
+    "(SELECT min(coalesce(a.xact_start, 'epoch')) "
     "FROM pg_stat_activity a WHERE a.datname = current_database() AND a.backend_type = 'client backend' "
     "AND a.pid <> pg_backend_pid() AND (a.backend_xid IS NOT NULL "
     "OR a.xact_start > clock_timestamp() - interval '1 minute'))) END) "
@@ -82,8 +84,7 @@ static const struct statement EVENTS_UP = {
 static const struct statement TOTALS_REPLACE = {"DELETE FROM log_totals WHERE level = $3::int4 "
                                                 "AND begins >= $1::timestamptz AND begins < $2::timestamptz"};
 static const struct statement TOTALS_FORGET = {
-    "DELETE FROM log_totals WHERE ctid = ANY (ARRAY(SELECT ctid FROM log_totals WHERE level = $3::int4 "
-    "AND begins < " LOG_ROLLUP_FIRST_DAY " LIMIT 20000))"};
+    "DELETE FROM log_totals WHERE level = $3::int4 AND begins < " LOG_ROLLUP_FIRST_DAY("log_rollups")};
 static const struct statement TOTALS_UP = {
     "WITH counted AS MATERIALIZED (SELECT workspace_id, coalesce(subscription_id, " LOG_ROLLUP_WHOLE
     ") AS subscription_id, "
@@ -157,7 +158,7 @@ static enum status roll(struct connection *connection, enum log_rollup_level lev
     params_timestamp(&params, to_ms);
     params_int4(&params, level);
     params_int4(&params, log_rollup_source(level));
-    for (size_t i = 0; i < 3 && STEPS[level][i] && status == STATUS_OK; i++)
+    for (size_t i = 0; i < 3 && status == STATUS_OK; i++)
         status = connection_run(connection, STEPS[level][i], &params, NULL, error);
     params_reset(&params);
     params_int4(&params, level);
@@ -209,8 +210,8 @@ enum status log_rollup_step(struct connection *connection, int minutes, int64_t 
                             struct error *error) {
     *ret_did = false;
     enum status status = begin_state(connection, error);
-    /* The coarser level first: it is soon done, and what it has done shortens what is read. Totals can wait. */
-    static const enum log_rollup_level ORDER[LOG_ROLLUP_LEVELS] = {LOG_ROLLUP_DAY, LOG_ROLLUP_HOUR, LOG_ROLLUP_MINUTE,
+    /* A day is the most in one statement: should it be too much, minutes and hours are counted all the same. */
+    static const enum log_rollup_level ORDER[LOG_ROLLUP_LEVELS] = {LOG_ROLLUP_HOUR, LOG_ROLLUP_MINUTE, LOG_ROLLUP_DAY,
                                                                    LOG_ROLLUP_DAY_TOTALS, LOG_ROLLUP_HOUR_TOTALS};
     for (int i = 0; i < LOG_ROLLUP_LEVELS && status == STATUS_OK && !*ret_did; i++)
         status = step_level(connection, ORDER[i], minutes, ceiling_ms, ret_did, error);

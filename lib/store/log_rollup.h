@@ -2,10 +2,11 @@
  * is counted once nothing can be written into it any more. store/log_query.h reads the log by them.
  *
  * Why nothing is missed. created_at of a row is the database's clock, read after the BEGIN of the transaction that
- * writes the row and at most LOG_ROLLUP_MARGIN before that has its transaction id. So the rows of a minute are all
- * visible as soon as it lies before the clock less that margin, and before the beginning of every transaction that has
- * an id, or is young enough to get one. Where the day that the clock shows has no partition, created_at is clamped into
- * the last one there is: the minute in which a day ends is counted only when the day after is there for a while.
+ * writes the row and at most 2 seconds before that has its transaction id. So the rows of a minute are all visible as
+ * soon as it lies before the clock less that margin, and before the beginning of every transaction that has an id, or
+ * is young enough to get one. Where the day that the clock shows has no partition, created_at is clamped into the last
+ * one there is: the minute in which a day ends is counted only when the day after is there for a while. Where the clock
+ * was put back to what is counted already, created_at is where that ends (LOG_ROLLUP_COUNTED).
  *
  * Rows that are changed afterwards (erased payloads) keep their counts. The counts of a day go with the day.
  *
@@ -42,11 +43,16 @@ static inline int log_rollup_source(int level) {
 /* As SQL: the subscription of what log_totals has of a whole workspace. */
 #define LOG_ROLLUP_WHOLE "'00000000-0000-0000-0000-000000000000'"
 
-/* The first day that has counts, as SQL; null: none has. Totals of days before it are those of days that have gone. */
-#define LOG_ROLLUP_FIRST_DAY                                                                                           \
-    "(SELECT to_date(right(min(c.relname::text), 8), 'YYYYMMDD')::timestamp AT TIME ZONE 'UTC' "                       \
-    "FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'log_rollups'::regclass "            \
-    "AND NOT i.inhdetachpending AND c.relname ~ '^log_rollups_[0-9]{8}$')"
+/* As SQL: the first day of a table by day; null: it has none, or a partition of another name. Of log_rollups: totals of
+ * days before it are those of days that have gone. */
+#define LOG_ROLLUP_FIRST_DAY(table)                                                                                    \
+    "(SELECT CASE WHEN bool_and(c.relname ~ '^" table "_[0-9]{8}$') THEN "                                             \
+    "to_date(right(min(c.relname::text), 8), 'YYYYMMDD')::timestamp AT TIME ZONE 'UTC' END "                           \
+    "FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = '" table                             \
+    "'::regclass AND NOT i.inhdetachpending)"
+
+/* As SQL: until when minutes are counted; null: none is yet. */
+#define LOG_ROLLUP_COUNTED "(SELECT until FROM log_rollup_state WHERE level = 0)"
 
 #define LOG_ROLLUP_MAX_MINUTES 60
 

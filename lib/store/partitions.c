@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "core/log.h"
+#include "store/log_rollup.h"
 #include <stdio.h>
 
 #define DAY_MS (INT64_C(24) * 3600 * 1000)
@@ -78,7 +79,7 @@
     " SELECT DISTINCT ON (parent) parent, min(lower) AS lower, max(upper) AS upper"                                    \
     " FROM numbered, clock GROUP BY parent, run, clock.now"                                                            \
     " ORDER BY parent, greatest(min(lower) - clock.now, clock.now - max(upper), '0')) "                                \
-    "SELECT (SELECT now FROM clock), max(lower), min(upper),"                                                          \
+    "SELECT (SELECT now FROM clock), greatest(max(lower), " LOG_ROLLUP_COUNTED "), min(upper),"                        \
     " count(*) > 0 AND count(*) = (SELECT count(*) FROM parents) AND max(lower) < min(upper)"                          \
     " FROM runs"
 

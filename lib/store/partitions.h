@@ -30,9 +30,9 @@ MUST_USE enum status partitions_limit_size(struct connection *connection, int64_
                                            struct error *error);
 
 /* What a flush asks first (rule D2), in its transaction: the database's clock, and a range around it for which every
- * table by day has attached partitions that are not being taken off; lower_ms is in it, upper_ms is not. now_ms may lie
- * outside, created_at has to lie inside: see partitions_clamp. Costs the server 0.2 ms; looks no further than the days
- * beside today unless there is nothing. */
+ * table by day has attached partitions that are not being taken off, and in which the log is not counted yet
+ * (store/log_rollup.h); lower_ms is in it, upper_ms is not. now_ms may lie outside, created_at has to lie inside: see
+ * partitions_clamp. Costs the server 0.2 ms; looks no further than the days beside today unless there is nothing. */
 struct partition_bounds {
     int64_t now_ms;
     int64_t lower_ms;

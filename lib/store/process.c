@@ -1,4 +1,6 @@
 #include "store/process.h"
+
+#include "store/log_rollup.h"
 #include <unistd.h>
 
 enum status process_register(struct connection *connection, const struct uuid *id, struct span group,
@@ -53,9 +55,10 @@ enum status process_rank(struct connection *connection, const struct uuid *id, i
 }
 
 enum status process_beat(struct connection *connection, const struct uuid *id, int64_t flush_no, int64_t *ret_now_ms,
-                         struct error *error) {
+                         int64_t *ret_created_at_ms, struct error *error) {
     static const struct statement BEAT = {"UPDATE processes SET flush_no = $2, heartbeat_at = clock_timestamp() "
-                                          "WHERE id = $1 RETURNING clock_timestamp()"};
+                                          "WHERE id = $1 RETURNING heartbeat_at, "
+                                          "greatest(heartbeat_at, " LOG_ROLLUP_COUNTED ")"};
     struct params params;
     params_init(&params);
     params_uuid(&params, id);
@@ -64,8 +67,10 @@ enum status process_beat(struct connection *connection, const struct uuid *id, i
     enum status status = connection_run(connection, &BEAT, &params, &result, error);
     if (status == STATUS_OK && result_rows(result) == 0)
         status = error_set(error, STATUS_NOT_FOUND, "this process's row is gone from processes");
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
         *ret_now_ms = result_timestamp(result, 0, 0);
+        *ret_created_at_ms = result_timestamp(result, 0, 1);
+    }
     result_free(&result);
     params_deinit(&params);
     return status;

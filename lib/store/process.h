@@ -14,10 +14,11 @@ MUST_USE enum status process_forget(struct connection *connection, const struct 
 MUST_USE enum status process_rank(struct connection *connection, const struct uuid *id, int *ret_count, int *ret_rank,
                                   struct error *error);
 
-/* In a transaction, as the first statement of a flush: raises flush_no, and gives the database's clock.
+/* In a transaction, as the first statement of a flush: raises flush_no, and gives the database's clock and when
+ * created_at may be: that, or, where the clock was put back, what is not counted yet (store/log_rollup.h).
  * STATUS_NOT_FOUND: the row is gone. */
 MUST_USE enum status process_beat(struct connection *connection, const struct uuid *id, int64_t flush_no,
-                                  int64_t *ret_now_ms, struct error *error);
+                                  int64_t *ret_now_ms, int64_t *ret_created_at_ms, struct error *error);
 
 /* After a reconnection: the process's flush_no, waiting for a backend that still holds the row (rule P5). */
 MUST_USE enum status process_flush_no(struct connection *connection, const struct uuid *id, int64_t *ret_flush_no,

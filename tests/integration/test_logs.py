@@ -242,6 +242,25 @@ def test_totals_when_days_go_and_when_all_is_counted_anew(filled):
     assert installation.db.value("SELECT count(*) FROM log_totals WHERE begins < %s AND n > 0", first) > 0
     for workspace in subscriptions:
         check(installation, plain, workspace, subscriptions, rng, 40)
+    # One more goes from the log, which waits for a reader, and its counts not yet; of the next, the counts are gone already.
+    with installation.db.connect() as reader, installation.db.connect(autocommit=True) as taker:
+        reader.execute("LOCK TABLE ONLY delivery_logs IN ACCESS SHARE MODE")
+        detach = threading.Thread(target=taker.execute, args=(
+            f"ALTER TABLE delivery_logs DETACH PARTITION delivery_logs_{first:%Y%m%d} CONCURRENTLY",))
+        detach.start()
+        installation.db.wait("SELECT count(*) = 1 FROM pg_inherits WHERE inhdetachpending")
+        first += timedelta(days=1)
+        gone = [row for row in plain.rows if row["created_at"] < first]
+        plain.rows = plain.rows[len(gone):]
+        assert gone and installation.db.count("delivery_logs") == len(plain.rows)
+        for workspace in subscriptions:
+            check(installation, plain, workspace, subscriptions, rng, 20)
+        reader.commit()
+        detach.join()
+    for back in (1, 0):
+        installation.db.execute(f"DROP TABLE log_rollups_{first - timedelta(days=back):%Y%m%d}")
+        for workspace in subscriptions:
+            check(installation, plain, workspace, subscriptions, rng, 20)
     # As docs/logs.md says it, but without the totals: those that are made anew replace them.
     installation.db.execute("BEGIN; LOCK log_rollup_state; TRUNCATE log_rollups, log_rollup_state; COMMIT")
     check(installation, plain, "w1", subscriptions, rng, 10)
