@@ -84,7 +84,8 @@ static void test_query_parameters(void **state) {
     assert_true(span_is(call_query(call, "type"), "first"));
     assert_null(call_query(call, "typ").data);
     call_check_query(call, NAMES);
-    assert_int_equal(json_array_size(call->errors), 1);
+    assert_int_equal(json_array_size(call->errors), 2);
+    assert_string_equal(call_fixture_error(call, "type"), "stands twice");
     assert_string_not_equal(call_fixture_error(call, "t\xEF\xBF\xBDype"), "");
     call_free(&call);
 }
