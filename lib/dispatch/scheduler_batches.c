@@ -9,7 +9,8 @@
 #define FILL_MOST 64
 #define DAYS_EVERY_MS 60000
 
-enum status scheduler_read_days(struct scheduler *scheduler, struct error *error) {
+/* Brings scheduler->days up to date. */
+static enum status read_days(struct scheduler *scheduler, struct error *error) {
     int64_t now_ms = clock_mono_ms();
     if (scheduler->days_at_ms && now_ms - scheduler->days_at_ms < DAYS_EVERY_MS)
         return STATUS_OK;
@@ -49,7 +50,7 @@ static enum status close_some(struct scheduler *scheduler, const struct batches_
     for (int attempt = 0; status == STATUS_FAILED && attempt < 2; attempt++) {
         if (attempt > 0)
             scheduler->days_at_ms = 0;
-        status = scheduler_read_days(scheduler, error);
+        status = read_days(scheduler, error);
         if (status == STATUS_OK)
             status = batches_close(scheduler->connection, closings, count, &scheduler->days, &made, ret_more, error);
     }

@@ -139,8 +139,6 @@ MUST_USE enum status scheduler_fill(struct scheduler *scheduler, const struct sc
                                     enum pace *ret_pace, struct error *error);
 /* Whether its members wait for their batch. */
 bool scheduler_gathers(const struct subscription *subscription);
-/* Brings scheduler->days up to date. */
-MUST_USE enum status scheduler_read_days(struct scheduler *scheduler, struct error *error);
 
 /* scheduler_holds.c */
 /* Takes and renews leases of holds, and tells the gates what changed. */

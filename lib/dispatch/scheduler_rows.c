@@ -1,5 +1,4 @@
 /* A claimed row becomes a delivery again: its record is read as it was read the first time. */
-#include "base/clock.h"
 #include "base/memory.h"
 #include "base/utf8.h"
 #include "core/log.h"
@@ -47,11 +46,10 @@ static struct event *read_event(struct scheduler *scheduler, const struct schedu
 
 /* What the log says of a row that can't be read: all that is known of it. */
 static void log_unread(struct scheduler *scheduler, const struct schedule_row *row, const struct error *why,
-                       struct buffer *rows) {
+                       int64_t now_ms, struct buffer *rows) {
     char key[UUID_TEXT_LEN + 1];
     size_t reason_len;
     char *reason = utf8_clean_dup(span_of(why->text), &reason_len);
-    int64_t now_ms = partitions_clamp(&scheduler->days, scheduler->days.now_ms);
     struct subscription *known = roster_find(scheduler->settings.roster, &row->key.subscription_id);
     struct span topic = row->record.topic, prefix = scheduler->rules.topic_prefix;
     uuid_format(&row->event_key, key);
@@ -93,12 +91,12 @@ static enum status bury(struct scheduler *scheduler, const struct schedule_row *
     struct buffer logs;
     buffer_init(&logs, 64 * 1024);
     schedule_changes_finish(changes, &row->key, row->fence);
+    struct partition_bounds days;
     enum status status = connection_exec(scheduler->connection, "BEGIN", error);
-    scheduler->days_at_ms = 0;
     if (status == STATUS_OK)
-        status = scheduler_read_days(scheduler, error);
+        status = partitions_read_bounds(scheduler->connection, &days, error);
     if (status == STATUS_OK) {
-        log_unread(scheduler, row, why, &logs);
+        log_unread(scheduler, row, why, partitions_clamp(&days, days.now_ms), &logs);
         status = logs_copy(scheduler->connection, buffer_view(&logs), error);
     }
     if (status == STATUS_OK)
